@@ -1,0 +1,69 @@
+"""Frozen values: what the rest of the program sees of a configuration file.
+
+Built by ``config/resolve.py`` from ``config/load.py``'s tree; nobody else constructs them but tests.
+Times are seconds, sizes bytes. Mapping order is file order, and ties are broken by it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSettings:
+    """One entry of ``models`` after macros and defaults (``tests/compat/config.md`` §6)."""
+
+    id: str
+    cmd: tuple[str, ...]
+    proxy: str
+    """Base URL of the model server, after ``${PORT}``; may have a path."""
+    cmd_stop: tuple[str, ...] | None = None
+    """``${PID}`` is still in it: known only when it runs."""
+    check_endpoint: str | None = "/health"
+    """Path and query; None: ready as soon as it is spawned."""
+    env: tuple[tuple[str, str], ...] = ()
+    ttl: float = 0.0
+    """Idle seconds before it is stopped; 0: never."""
+    aliases: tuple[str, ...] = ()
+    name: str = ""
+    description: str = ""
+    unlisted: bool = False
+    use_model_name: str = ""
+    concurrency_limit: int | None = None
+    """None: the built-in 10."""
+    queue_limit: int | None = None
+    """None: 512 if ``concurrency_limit`` is unset, else 0 (design.md section 8)."""
+    queue_timeout: float = 1800.0
+    unload_timeout: float = 10.0
+    health_check_timeout: float = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One entry of ``groups`` (``tests/compat/config.md`` §11.2)."""
+
+    id: str
+    swap: bool = True
+    exclusive: bool = True
+    persistent: bool = False
+    members: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GatewaySettings:
+    """The top-level ``gateway`` section."""
+
+    body_limit: int = 64 * 1024 * 1024
+    keep_alive_after: float = 15.0
+    client_stall_timeout: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """A whole configuration."""
+
+    models: Mapping[str, ModelSettings] = field(default_factory=dict)
+    groups: tuple[Group, ...] = ()
+    """In file order; the default group is not among them."""
+    log_level: str = "info"
+    api_keys: tuple[str, ...] = ()
+    gateway: GatewaySettings = GatewaySettings()

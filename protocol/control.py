@@ -1,0 +1,176 @@
+"""Questions to the supervisor and its replies: the control socket's protocol, also used by workers' ``Ask``.
+
+Backward compatible by rule: a field is only ever added, with a default; a verb or reply is never renamed
+or given another meaning. Unknown fields are ignored. ``CONTROL_VERSION`` rises when a verb is added, and a
+supervisor answers a verb it does not know with ``Failed(code="unknown_verb")``.
+"""
+
+from msgspec import Struct
+
+from protocol.ids import CallId, ModelId
+
+CONTROL_VERSION = 1
+
+
+class ControlMessage(Struct, frozen=True, kw_only=True, tag=True):
+    """Base of verbs, replies and events; the tag is the class name."""
+
+
+# ------------------------------------------------------------------ verbs
+
+
+class Status(ControlMessage, frozen=True):
+    """Everything ``swapctl status`` shows. Reply: ``StatusReply``."""
+
+
+class Unload(ControlMessage, frozen=True):
+    """Stop models (none named: all). ``drain``: refuse nobody, wait for the leases. Reply: ``Done`` once stopped."""
+
+    models: tuple[str, ...] = ()
+    drain: bool = False
+
+
+class Load(ControlMessage, frozen=True):
+    """Bring a model to ready, as a request would. Reply: ``Done`` when it is."""
+
+    model: str
+
+
+class Reset(ControlMessage, frozen=True):
+    """Forget a model's failures and its pause. Reply: ``Done``."""
+
+    model: str
+
+
+class Logs(ControlMessage, frozen=True):
+    """The kept output of a model. Reply: ``LogsReply``; what comes later arrives as ``LogLines`` events."""
+
+    model: str
+
+
+Verb = Status | Unload | Load | Reset | Logs
+
+# ------------------------------------------------------------------ replies
+
+
+class ModelStatus(Struct, frozen=True, kw_only=True):
+    """One model now. Times in seconds."""
+
+    id: ModelId
+    phase: str
+    generation: int | None = None
+    pid: int | None = None
+    upstream: str = ""
+    uptime: float | None = None
+    """Since ready."""
+    leases: int = 0
+    waiting: int = 0
+    limit: int = 0
+    ttl: float = 0.0
+    ttl_left: float | None = None
+    starts: int = 0
+    last_failure: str = ""
+    retry_in: float | None = None
+    name: str = ""
+    description: str = ""
+    cmd: str = ""
+    unlisted: bool = False
+
+
+class WorkerStatus(Struct, frozen=True, kw_only=True):
+    """One worker slot now. ``pid`` is None while it is being replaced."""
+
+    slot: int
+    pid: int | None
+    uptime: float = 0.0
+    leases: int = 0
+    waiting: int = 0
+    restarts: int = 0
+
+
+class StatusReply(ControlMessage, frozen=True):
+    """State of the whole; ``swaps`` counts starts that had to evict."""
+
+    instance: str
+    version: str
+    pid: int
+    uptime: float
+    listen: str
+    revision: int
+    models: tuple[ModelStatus, ...]
+    workers: tuple[WorkerStatus, ...]
+    starts: int = 0
+    swaps: int = 0
+    shutting_down: bool = False
+
+
+class LogsReply(ControlMessage, frozen=True):
+    """Kept lines; ``first`` is the number of ``lines[0]`` (numbers rise by one for each line of this model)."""
+
+    model: ModelId
+    first: int
+    lines: tuple[str, ...]
+
+
+class Done(ControlMessage, frozen=True):
+    """It is so now."""
+
+    text: str = ""
+
+
+class Failed(ControlMessage, frozen=True):
+    """It is not so. ``code``: unknown_model, unknown_verb, malformed, busy, or a ``Refusal``; text is for people."""
+
+    code: str
+    text: str
+
+
+Reply = StatusReply | LogsReply | Done | Failed
+
+# ------------------------------------------------------------------ frames of the control socket
+
+
+class Question(Struct, frozen=True, kw_only=True):
+    """What a control client sends. ``call`` is chosen by the client."""
+
+    version: int
+    call: CallId
+    verb: Verb
+
+
+class Response(Struct, frozen=True, kw_only=True):
+    """What it gets back."""
+
+    version: int
+    call: CallId
+    reply: Reply
+
+
+# ------------------------------------------------------------------ events (PUB socket)
+
+
+class LogLines(ControlMessage, frozen=True):
+    """New output of a model; topic ``log/<model>``. Numbered by line, so a follower sees what it missed."""
+
+    model: ModelId
+    first: int
+    lines: tuple[str, ...]
+
+
+class ModelChanged(ControlMessage, frozen=True):
+    """A model entered a phase; topic ``models``. ``number`` rises by one for each event of the topic."""
+
+    number: int
+    model: ModelId
+    phase: str
+
+
+PublishedEvent = LogLines | ModelChanged
+
+
+def log_topic(model: ModelId) -> str:
+    """The topic that a model's ``LogLines`` are published under."""
+    return f"log/{model}"
+
+
+MODELS_TOPIC = "models"

@@ -1,0 +1,181 @@
+"""What a gateway worker and the supervisor say to each other. Mirror: ``protocol/control.py`` for tools.
+
+Frozen tagged structs, msgpack on the wire. Times are durations in seconds or ``time.monotonic_ns()``
+readings (one clock for all processes of a machine), never a trio clock.
+Changing a message is a commit of its own; raise ``VERSION`` with it.
+"""
+
+from msgspec import Struct
+
+from protocol.catalogue import Catalogue
+from protocol.control import Reply, Verb
+from protocol.ids import CallId, LeaseId, ModelId, Refusal
+
+VERSION = 1
+
+
+class Message(Struct, frozen=True, kw_only=True, tag=True):
+    """Base of every wire message; the tag is the class name."""
+
+
+# ------------------------------------------------------------------ worker -> supervisor
+
+
+class Hello(Message, frozen=True):
+    """First message of a worker."""
+
+    version: int
+    slot: int
+    pid: int
+
+
+class CatalogueAdopted(Message, frozen=True):
+    """The worker answers from this revision now."""
+
+    revision: int
+
+
+class Acquire(Message, frozen=True):
+    """A request wants a lease. ``name`` is as the client asked; the supervisor resolves it."""
+
+    call: CallId
+    name: str
+    caller: str
+    deadline_in: float | None = None
+    wants_progress: bool = False
+
+
+class Cancel(Message, frozen=True):
+    """The caller is gone. After ``Granted`` it counts as ``Release``."""
+
+    call: CallId
+
+
+class Release(Message, frozen=True):
+    """The upstream exchange has ended. ``last_used`` is a ``time.monotonic_ns()`` reading."""
+
+    lease: LeaseId
+    last_used: int
+
+
+class Outcome(Struct, frozen=True, kw_only=True):
+    """How one exchange ended. Durations in seconds; -1 tokens: unknown."""
+
+    lease: LeaseId | None
+    model: ModelId | None
+    caller: str
+    path: str
+    status: int
+    error: str = ""
+    bytes_in: int = 0
+    bytes_out: int = 0
+    queued: float = 0.0
+    """From the question for a lease to the grant: waiting and loading together."""
+    first_byte: float = 0.0
+    """From the grant to the first byte of the answer."""
+    total: float = 0.0
+
+
+class Report(Message, frozen=True):
+    """Outcomes of exchanges, in batches."""
+
+    rows: tuple[Outcome, ...]
+
+
+class Ask(Message, frozen=True):
+    """A control question, on behalf of an HTTP client."""
+
+    call: CallId
+    verb: Verb
+
+
+class Beat(Message, frozen=True):
+    """Sign of life, both ways, once a second."""
+
+
+FromWorker = Hello | CatalogueAdopted | Acquire | Cancel | Release | Report | Ask | Beat
+
+# ------------------------------------------------------------------ supervisor -> worker
+
+
+class Welcome(Message, frozen=True):
+    """Answer to a good ``Hello``."""
+
+    instance: str
+    catalogue: Catalogue
+
+
+class Rejected(Message, frozen=True):
+    """Answer to a ``Hello`` of another version; the worker ends with this text."""
+
+    text: str
+
+
+class CatalogueChanged(Message, frozen=True):
+    """A new catalogue; the worker answers ``CatalogueAdopted``."""
+
+    catalogue: Catalogue
+
+
+class Granted(Message, frozen=True):
+    """The lease. ``upstream`` is a base URL; the worker waits until it has catalogue ``revision``."""
+
+    call: CallId
+    lease: LeaseId
+    model: ModelId
+    generation: int
+    upstream: str
+    effective_name: str
+    """The requested name after profiles and selectors."""
+    parkable: bool
+    revision: int
+
+
+class Refused(Message, frozen=True):
+    """No lease. ``retry_after`` in seconds."""
+
+    call: CallId
+    refusal: Refusal
+    text: str
+    retry_after: float | None = None
+
+
+class Progress(Message, frozen=True):
+    """Where a waiting call stands; only for callers that asked, at most once a second."""
+
+    call: CallId
+    phase: str
+    position: int
+    estimate: float | None
+
+
+class Recall(Message, frozen=True):
+    """Give back up to ``count`` parked leases of this generation."""
+
+    model: ModelId
+    generation: int
+    count: int
+
+
+class Cut(Message, frozen=True):
+    """End the exchange that uses this lease, now."""
+
+    lease: LeaseId
+
+
+class Answer(Message, frozen=True):
+    """The reply to ``Ask``."""
+
+    call: CallId
+    reply: Reply
+
+
+class Drain(Message, frozen=True):
+    """Stop accepting, finish what runs, end within ``deadline_in`` seconds."""
+
+    deadline_in: float
+
+
+FromSupervisor = (
+    Welcome | Rejected | CatalogueChanged | Granted | Refused | Progress | Recall | Cut | Answer | Beat | Drain
+)
