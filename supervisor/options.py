@@ -1,0 +1,53 @@
+"""The command line of the supervisor process: what ``swapyard serve`` resolved and passes on.
+
+Checked by ``tools/cli.py`` before; an error here is a mistake of ours or of somebody who starts
+``python -m supervisor`` by hand, and still gets one clear line.
+"""
+
+import argparse
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+GRACE = 30.0
+"""Seconds that running exchanges get after SIGTERM."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """``workers`` is at least 1; ``port`` 0 picks a free one."""
+
+    config: Path
+    host: str
+    port: int
+    workers: int
+    runtime_dir: Path | None
+    log_level: str | None
+    grace: float = GRACE
+
+
+def parse(arguments: list[str]) -> Options:
+    """Options from the command line; exits 2 with one line when it is bad."""
+    parser = argparse.ArgumentParser(prog="swapyard serve", allow_abbrev=False)
+    parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--listen", default="127.0.0.1:8080")
+    parser.add_argument("--workers", type=int, default=None)
+    parser.add_argument("--runtime-dir", type=Path, default=None)
+    parser.add_argument("--log-level", default=None, choices=["debug", "info", "warning", "error"])
+    parser.add_argument("--grace", type=float, default=GRACE)
+    found = parser.parse_args(arguments)
+    host, _, port = found.listen.rpartition(":")
+    if not port.isdigit() or int(port) > 65535:
+        parser.error(f"--listen {found.listen}: expected [HOST]:PORT")
+    workers = found.workers if found.workers is not None else (2 if (os.cpu_count() or 1) >= 4 else 1)
+    if workers < 1:
+        parser.error(f"--workers {workers}: at least 1 is needed")
+    return Options(
+        config=found.config,
+        host=host.strip("[]"),
+        port=int(port),
+        workers=workers,
+        runtime_dir=found.runtime_dir,
+        log_level=found.log_level,
+        grace=found.grace,
+    )

@@ -1,0 +1,92 @@
+"""From a configuration to what each part of the program needs of it: rules, catalogue, launch data, names.
+
+The only file of the supervisor that knows both ``config`` and the scheduler's or the wire's types.
+Called by ``app.py`` when a configuration is taken over.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from config.types import ModelSettings, Settings
+from protocol.catalogue import Catalogue, CatalogueModel, Limits
+from protocol.ids import ModelId
+from supervisor.process.model import LaunchSpec
+from supervisor.scheduler.contracts import SettingProblem
+from supervisor.scheduler.registry import EVICTIONS, POLICIES
+from supervisor.scheduler.state import ModelRule, Rules
+
+DEFAULT_LIMIT = 10
+DEFAULT_QUEUE = 512
+
+
+class RulesRefused(Exception):
+    """A policy or eviction rule does not accept its settings; the text has a line for each problem."""
+
+    def __init__(self, problems: Sequence[SettingProblem]) -> None:
+        super().__init__("\n".join(f"{problem.path}: {problem.text}" for problem in problems))
+
+
+def rules_of(settings: Settings) -> Rules:
+    """What the scheduler core decides by."""
+    models = tuple(ModelId(name) for name in settings.models)
+    policy, policy_problems = POLICIES["fifo"].parse({}, models)
+    groups = {group.id: {k: v for k, v in asdict(group).items() if k != "id"} for group in settings.groups}
+    eviction, eviction_problems = EVICTIONS["group"].parse(groups, models)
+    if policy_problems or eviction_problems:
+        raise RulesRefused([*policy_problems, *eviction_problems])
+    return Rules({ModelId(name): model_rule(model) for name, model in settings.models.items()}, policy, eviction)
+
+
+def model_rule(model: ModelSettings) -> ModelRule:
+    """Limits of one model (design.md section 8: admitted are limit plus queue)."""
+    queue = model.queue_limit
+    if queue is None:
+        queue = DEFAULT_QUEUE if model.concurrency_limit is None else 0
+    return ModelRule(
+        limit=model.concurrency_limit or DEFAULT_LIMIT,
+        queue_limit=queue,
+        queue_timeout=model.queue_timeout,
+        ttl=model.ttl,
+    )
+
+
+def catalogue_of(settings: Settings, revision: int) -> Catalogue:
+    """What the workers answer from. API keys travel as digests only."""
+    return Catalogue(
+        revision=revision,
+        models=tuple(
+            CatalogueModel(
+                id=ModelId(model.id),
+                aliases=model.aliases,
+                name=model.name,
+                description=model.description,
+                unlisted=model.unlisted,
+                use_model_name=model.use_model_name,
+            )
+            for model in settings.models.values()
+        ),
+        key_digests=tuple(hashlib.sha256(key.encode()).digest() for key in settings.api_keys),
+        limits=Limits(json_body=settings.gateway.body_limit, keep_alive_after=settings.gateway.keep_alive_after),
+    )
+
+
+def launch_spec(model: ModelSettings, generation: int) -> LaunchSpec:
+    """What it takes to start one generation of a model."""
+    return LaunchSpec(
+        model=ModelId(model.id),
+        generation=generation,
+        argv=model.cmd,
+        env=model.env,
+        cmd_stop=model.cmd_stop,
+        upstream=model.proxy,
+        check_endpoint=model.check_endpoint,
+        start_timeout=model.health_check_timeout,
+        stop_grace=model.unload_timeout,
+    )
+
+
+def names_of(settings: Settings) -> dict[str, ModelId]:
+    """Every name a client may use, and its model; an id wins over an equal alias."""
+    names = {alias: ModelId(model.id) for model in settings.models.values() for alias in model.aliases}
+    return names | {name: ModelId(name) for name in settings.models}

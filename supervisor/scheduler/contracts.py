@@ -1,0 +1,183 @@
+"""The two replaceable parts of the scheduler, as contracts: *who is next* and *who must go*.
+
+A policy answers the first, an eviction rule the second; the third question, *what is allowed now*, is the
+phase table. Both are pure: no I/O, no clock, no random, bounded time. The core is their only caller and
+executes every answer itself. How to write one: ``design.md``.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, Self
+
+from protocol.ids import CallId, ModelId
+from supervisor.scheduler.events import Event, Snapshot
+from supervisor.scheduler.phases import Phase
+
+
+@dataclass(frozen=True, slots=True)
+class SettingProblem:
+    """A setting that ``parse`` refused. ``path`` is relative to the settings of that part, dotted."""
+
+    path: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Serve:
+    """Grant up to ``count`` waiting requests of a ready model, oldest first."""
+
+    model: ModelId
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class MakeWay:
+    """Start this stopped model if the eviction rule finds room now."""
+
+    model: ModelId
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Reserve room for this model: drain what is in its way."""
+
+    model: ModelId
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """No more for now. Ask again at the next event, or at ``until`` (seconds, the core's clock)."""
+
+    until: float | None = None
+
+
+Choice = Serve | MakeWay | Claim | Nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """One waiting request, as a policy may see it."""
+
+    call: CallId
+    model: ModelId
+    caller: str
+    arrived: float
+    number: int
+    """Arrival order over all models."""
+
+
+class Queue(Protocol):
+    """What a policy may look at. Offered by the core during ``Policy.choose`` only."""
+
+    def servable(self) -> Sequence[ModelId]:
+        """Ready models with waiting requests and a free slot, oldest waiting request first."""
+        ...
+
+    def blocked(self) -> Sequence[ModelId]:
+        """Stopped models with waiting requests whose case has changed since the core last tried them, oldest first.
+
+        A model that was named once during an event is not offered again in it.
+        """
+        ...
+
+    def waiting(self, model: ModelId) -> Sequence[Waiting]:
+        """The waiting requests of a model in arrival order."""
+        ...
+
+    def oldest(self) -> Waiting | None:
+        """The request that has waited longest, over all models."""
+        ...
+
+    def phase(self, model: ModelId) -> Phase:
+        """Where a model stands."""
+        ...
+
+    def free(self, model: ModelId) -> int:
+        """How many leases the limit of a model leaves."""
+        ...
+
+
+class Policy(Protocol):
+    """Who is next. One instance for the life of its settings; the core calls it synchronously."""
+
+    name: ClassVar[str]
+
+    @classmethod
+    def parse(cls, settings: Mapping[str, Any], models: Sequence[ModelId]) -> tuple[Self, Sequence[SettingProblem]]:
+        """A policy for ``routing.scheduler.settings.<name>``; with problems, the policy is not used."""
+        ...
+
+    def choose(self, queue: Queue, now: float) -> Choice:
+        """The next step. Asked again after each answer until it says ``Nothing``."""
+        ...
+
+    def observe(self, event: Event, now: float) -> None:
+        """Called once for each event, after the core has taken it in and before ``choose``."""
+        ...
+
+    def snapshot(self) -> Snapshot:
+        """Its accounts as plain values."""
+        ...
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Take over accounts that ``snapshot`` returned."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One running model, as an eviction rule may see it. Targets of plans under way are among them."""
+
+    phase: Phase
+    busy: bool
+    """Has leases, or is on its way to requests that wait for it."""
+    last_used: float
+    movable: bool
+    """False: it cannot be a victim (stuck, pinned)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evict:
+    """The target may start when these have exited; empty: now."""
+
+    victims: frozenset[ModelId] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """Not now. ``by`` holds an immovable model only if every way to make room needs one gone."""
+
+    by: frozenset[ModelId]
+
+
+@dataclass(frozen=True, slots=True)
+class Never:
+    """The target cannot run under these rules."""
+
+    reason: str
+
+
+Verdict = Evict | Blocked | Never
+
+
+class Eviction(Protocol):
+    """Who must go. Pure and silent; models that are stopping already are free victims, taken first."""
+
+    name: ClassVar[str]
+
+    @classmethod
+    def parse(cls, settings: Mapping[str, Any], models: Sequence[ModelId]) -> tuple[Self, Sequence[SettingProblem]]:
+        """A rule for ``routing.router.settings.<name>``; with problems, the rule is not used."""
+        ...
+
+    def victims(self, target: ModelId, standing: Mapping[ModelId, Standing], *, allow_busy: bool) -> Verdict:
+        """Which of the running models must exit before ``target`` starts; it is not itself in ``standing``."""
+        ...
+
+    def snapshot(self) -> Snapshot:
+        """Its memory, if it has any, as plain values."""
+        ...
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Take over what ``snapshot`` returned."""
+        ...

@@ -1,0 +1,74 @@
+"""What must hold after every event (design.md, *Invariants*), checked from the board and the effects.
+
+Used by the model-based tests after each step, and by the supervisor when it runs with ``--log-level debug``.
+Raises ``InvariantBroken`` naming the rule; changes nothing.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from supervisor.scheduler import effects as do
+from supervisor.scheduler.phases import RUNNING, Phase
+from supervisor.scheduler.state import Board
+
+
+class InvariantBroken(AssertionError):
+    """The scheduler contradicts itself: a defect of ours, never of its input."""
+
+
+def check(board: Board, effects: Sequence[do.Effect]) -> None:
+    """Raise for the first invariant that the state after an event, or its effects, break."""
+    for broken in (*_requests(board), *_leases(board, effects), *_starts(board, effects), *_indexes(board)):
+        raise InvariantBroken(broken)
+
+
+def _requests(board: Board) -> Iterator[str]:
+    waiting = {call for model in board.models.values() for call in model.waiting}
+    if waiting != set(board.waiters):
+        yield "the queue and its index differ"
+    if waiting & set(board.lease_of):
+        yield "a request both waits and has a lease"
+    if board.closing and waiting:
+        yield "somebody waits although we are shutting down"
+
+
+def _leases(board: Board, effects: Sequence[do.Effect]) -> Iterator[str]:
+    for model in board.models.values():
+        if model.leases and model.phase not in RUNNING:
+            yield f"{model.id} has leases and no process"
+        if any(lease.generation != model.generation for lease in model.leases.values()):
+            yield f"{model.id} has leases of an older generation"
+    for effect in effects:
+        if isinstance(effect, do.Grant):
+            model = board.models[effect.model]
+            if len(model.leases) > model.rule.limit:
+                yield f"a grant raised {model.id} above its limit"
+        if isinstance(effect, do.StopModel) and effect.reason in _GENTLE and board.models[effect.model].leases:
+            yield f"{effect.model} was stopped ({effect.reason}) with leases"
+
+
+_GENTLE = frozenset({do.StopReason.EVICTED, do.StopReason.TTL, do.StopReason.DRAINED, do.StopReason.ABORTED})
+
+
+def _starts(board: Board, effects: Sequence[do.Effect]) -> Iterator[str]:
+    plans = list(board.plans.values())
+    for plan in plans:
+        if board.models[plan.target].phase is not Phase.MAKING_ROOM:
+            yield f"{plan.target} has a plan and is {board.models[plan.target].phase}"
+        for other in plans:
+            if other is not plan and (plan.victims & other.victims or plan.target in other.victims):
+                yield f"the plans of {plan.target} and {other.target} share a victim or take each other's target"
+    for effect in effects:
+        if isinstance(effect, do.StartModel) and board.models[effect.model].plan is not None:
+            yield f"{effect.model} started while its plan waits for victims"
+
+
+def _indexes(board: Board) -> Iterator[str]:
+    for model in board.models.values():
+        if (model.id in board.running) != (model.phase in RUNNING):
+            yield f"{model.id} is {model.phase} and the index of running models disagrees"
+        if (model.id in board.blocked) != (model.phase is Phase.STOPPED and bool(model.waiting)):
+            yield f"{model.id} is {model.phase} and the index of blocked models disagrees"
+        if (model.id in board.servable) != (model.phase is Phase.READY and bool(model.waiting) and model.free > 0):
+            yield f"{model.id} is {model.phase} and the index of servable models disagrees"
+        if model.id in board.servable:
+            yield f"{model.id} is ready, has a free slot, and lets requests wait"

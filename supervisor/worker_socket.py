@@ -1,0 +1,110 @@
+"""What workers say, as events; what the core decides for them, as messages.
+
+Resolves names at ``Acquire``, because names may come to depend on state. Keeps nothing but the name each
+waiting call used. Mirror: ``gateway/lease.py``; the wire itself is ``protocol/worker_hub.py``.
+"""
+
+import logging
+from collections.abc import Callable
+
+from protocol import messages as wire
+from protocol.control import Reply
+from protocol.ids import CallId, ModelId, Refusal, WorkerId
+from supervisor import clock
+from supervisor.questions import Questions
+from supervisor.scheduler import effects as do
+from supervisor.scheduler import events as ev
+
+log = logging.getLogger("swapyard.workers")
+
+
+class WorkerSocket:
+    """``send`` puts a message to a worker on the wire; ``resolve`` turns a name into a model id."""
+
+    def __init__(
+        self,
+        *,
+        post: Callable[[ev.Event], None],
+        resolve: Callable[[str], ModelId | None],
+        upstream: Callable[[ModelId], str],
+        questions: Questions,
+        revision: Callable[[], int],
+    ) -> None:
+        self._post = post
+        self._resolve = resolve
+        self._upstream = upstream
+        self._questions = questions
+        self._revision = revision
+        self._asked_as: dict[CallId, str] = {}
+        self.send: Callable[[WorkerId, wire.FromSupervisor], None] = _nowhere
+        self.outcomes = 0
+
+    def received(self, worker: WorkerId, message: wire.FromWorker) -> None:
+        """One message of a worker that has said a good ``Hello``."""
+        match message:
+            case wire.Acquire():
+                self._acquire(worker, message)
+            case wire.Cancel(call=call):
+                self._asked_as.pop(call, None)
+                self._post(ev.RequestAbandoned(call))
+            case wire.Release(lease=lease, last_used=reading):
+                self._post(ev.LeaseReleased(lease, clock.from_wire(reading)))
+            case wire.Report(rows=rows):
+                self._report(rows)
+            case wire.Ask(call=call, verb=verb):
+                self._questions.ask(verb, lambda reply: self._answer(worker, call, reply))
+            case _:
+                log.debug("%s: %s", worker, message)
+
+    def _acquire(self, worker: WorkerId, message: wire.Acquire) -> None:
+        model = self._resolve(message.name)
+        if model is None:
+            text = f"there is no model {message.name!r}"
+            self.send(worker, wire.Refused(call=message.call, refusal=Refusal.UNKNOWN_MODEL, text=text))
+            return
+        self._asked_as[message.call] = message.name
+        deadline = None if message.deadline_in is None else clock.now() + message.deadline_in
+        self._post(
+            ev.RequestArrived(message.call, model, worker, message.caller, deadline, message.wants_progress),
+        )
+
+    def _report(self, rows: tuple[wire.Outcome, ...]) -> None:
+        self.outcomes += len(rows)
+        for row in rows:
+            log.debug("%s", row)
+
+    def _answer(self, worker: WorkerId, call: CallId, reply: Reply) -> None:
+        self.send(worker, wire.Answer(call=call, reply=reply))
+
+    def granted(self, effect: do.Grant) -> None:
+        """The core gave a lease."""
+        self.send(
+            effect.worker,
+            wire.Granted(
+                call=effect.call,
+                lease=effect.lease,
+                model=effect.model,
+                generation=effect.generation,
+                upstream=self._upstream(effect.model),
+                effective_name=self._asked_as.pop(effect.call, str(effect.model)),
+                parkable=effect.parkable,
+                revision=self._revision(),
+            ),
+        )
+
+    def refused(self, effect: do.Refuse) -> None:
+        """The core gave none."""
+        self._asked_as.pop(effect.call, None)
+        self.send(
+            effect.worker,
+            wire.Refused(call=effect.call, refusal=effect.refusal, text=effect.text, retry_after=effect.retry_after),
+        )
+
+    def lost(self, worker: WorkerId) -> None:
+        """A worker has exited: nothing of it remains."""
+        self._asked_as = {call: name for call, name in self._asked_as.items() if f"/{worker}/" not in call}
+        self._post(ev.WorkerLost(worker))
+
+
+def _nowhere(worker: WorkerId, message: wire.FromSupervisor) -> None:
+    raise RuntimeError(f"no socket for {message} to {worker}")

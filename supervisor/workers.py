@@ -1,0 +1,177 @@
+"""Worker slots: each keeps one gateway process running on its listening socket, and replaces it when it ends.
+
+A worker is lost when its process has exited, never sooner; one that hangs is made to dump its stacks and is
+killed. Restarts of a slot that dies young are spaced out, at most ``LONGEST_PAUSE`` seconds. Called by
+``app.py``; the processes are started and ended by ``process/``.
+"""
+
+import logging
+import os
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import trio
+
+from protocol import messages as wire
+from protocol.control import WorkerStatus
+from protocol.ids import WorkerId
+from supervisor import clock
+from supervisor.process import stop
+from supervisor.process.spawn import spawn_worker
+
+log = logging.getLogger("swapyard.workers")
+
+SETTLED = 10.0
+LONGEST_PAUSE = 5.0
+MOST_FAILED_STARTS = 3
+
+
+class WorkersDoNotStart(Exception):
+    """No worker of a slot lived to say ``Hello``; one line for people."""
+
+
+@dataclass(slots=True)
+class Slot:
+    """One place for a worker. Times in seconds of the supervisor's clock."""
+
+    number: int
+    socket: socket.socket
+    worker: WorkerId | None = None
+    pid: int | None = None
+    since: float = 0.0
+    restarts: int = 0
+    greeted: trio.Event = field(default_factory=trio.Event)
+
+
+class Workers:
+    """``endpoints``: the ipc addresses of the worker and event sockets, as arguments for the processes."""
+
+    def __init__(
+        self,
+        sockets: list[socket.socket],
+        *,
+        endpoints: tuple[str, str],
+        log_level: str,
+        send: Callable[[WorkerId, wire.FromSupervisor], None],
+        forget: Callable[[WorkerId], None],
+        lost: Callable[[WorkerId], None],
+    ) -> None:
+        self._slots = [Slot(number, sock) for number, sock in enumerate(sockets)]
+        self._endpoints = endpoints
+        self._log_level = log_level
+        self._send = send
+        self._forget = forget
+        self._lost = lost
+        self._draining = False
+        self._ended = trio.Event()
+
+    async def run(self) -> None:
+        """Keep every slot filled until ``drain``; returns when the last worker has ended."""
+        async with trio.open_nursery() as nursery:
+            for slot in self._slots:
+                nursery.start_soon(self._keep, slot)
+        self._ended.set()
+
+    async def wait_ended(self) -> None:
+        """Until the last worker has ended after ``drain``."""
+        await self._ended.wait()
+
+    async def wait_greeted(self) -> None:
+        """Until each slot has had a worker that said ``Hello``."""
+        for slot in self._slots:
+            await slot.greeted.wait()
+
+    def greeted(self, worker: WorkerId, number: int, pid: int) -> None:
+        """A worker said a good ``Hello``."""
+        slot = self._slots[number] if 0 <= number < len(self._slots) else None
+        if slot is None or slot.pid != pid:
+            log.warning("worker %s is not one of ours", worker)
+            return
+        slot.worker = worker
+        slot.greeted.set()
+
+    def faulty(self, worker: WorkerId, pid: int, why: str) -> None:
+        """A worker hangs or breaks the protocol: its stacks go to the log, then it is killed; its slot is refilled."""
+        log.error("worker %s (pid %d): %s; it is replaced", worker, pid, why)
+        if any(slot.pid == pid for slot in self._slots):
+            stop.kill_worker(pid)
+
+    def drain(self, deadline_in: float) -> None:
+        """Workers stop accepting and end within ``deadline_in`` seconds; slots are not refilled."""
+        self._draining = True
+        for slot in self._slots:
+            slot.socket.close()
+            if slot.worker is not None:
+                self._send(slot.worker, wire.Drain(deadline_in=deadline_in))
+
+    def kill(self) -> None:
+        """End what is left, at once."""
+        for slot in self._slots:
+            if slot.pid is not None:
+                stop.kill_worker(slot.pid)
+
+    def statuses(self) -> list[WorkerStatus]:
+        """One row for each slot; the counts are filled in by ``status.py``."""
+        now = clock.now()
+        return [
+            WorkerStatus(
+                slot=slot.number,
+                pid=slot.pid,
+                uptime=now - slot.since if slot.pid is not None else 0.0,
+                restarts=slot.restarts,
+            )
+            for slot in self._slots
+        ]
+
+    def identity(self, number: int) -> str | None:
+        """The worker that fills a slot now."""
+        return self._slots[number].worker
+
+    async def _keep(self, slot: Slot) -> None:
+        pause = 0.1
+        while not self._draining:
+            slot.since = clock.now()
+            status = await self._run_one(slot)
+            if self._draining:
+                return
+            slot.restarts += 1
+            if not slot.greeted.is_set() and slot.restarts >= MOST_FAILED_STARTS:
+                raise WorkersDoNotStart(f"gateway worker {slot.number} ended {slot.restarts} times before it was up")
+            pause = 0.1 if clock.now() - slot.since > SETTLED else min(LONGEST_PAUSE, pause * 2)
+            log.warning("worker %d ended (%s); the next one starts in %.1f s", slot.number, status, pause)
+            await trio.sleep(pause)
+
+    async def _run_one(self, slot: Slot) -> int:
+        """One process in a slot, from its start to its exit; the exit status."""
+        reading, writing = os.pipe()
+        try:
+            process = await spawn_worker(self._command(slot, reading), pass_fds=(slot.socket.fileno(), reading), env={})
+        finally:
+            os.close(reading)
+        slot.pid = process.pid
+        try:
+            return await process.wait()
+        finally:
+            os.close(writing)
+            self._emptied(slot)
+
+    def _command(self, slot: Slot, lifeline: int) -> list[str]:
+        options = {
+            "--slot": slot.number,
+            "--fd": slot.socket.fileno(),
+            "--workers-endpoint": self._endpoints[0],
+            "--events-endpoint": self._endpoints[1],
+            "--lifeline": lifeline,
+            "--log-level": self._log_level,
+        }
+        arguments = [str(part) for pair in options.items() for part in pair]
+        return [sys.executable, "-P", "-m", "gateway", *arguments]
+
+    def _emptied(self, slot: Slot) -> None:
+        slot.pid = None
+        worker, slot.worker = slot.worker, None
+        if worker is not None:
+            self._forget(worker)
+            self._lost(worker)

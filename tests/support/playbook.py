@@ -1,0 +1,89 @@
+"""Tests of the scheduler as a dialogue: an event in, the effects that must come out, a diff on mismatch.
+
+``Play(core)`` keeps virtual time. ``>>`` gives an event, ``<<`` lists every effect of it except ``Note`` and
+``WakeAt``, which only count when they are named. The invariants are checked after each event.
+"""
+
+from typing import Self
+
+from protocol.ids import CallId, LeaseId, ModelId, WorkerId
+from supervisor.scheduler import effects as do
+from supervisor.scheduler import events as ev
+from supervisor.scheduler.core import Core
+from supervisor.scheduler.evictions.group import Group, Groups
+from supervisor.scheduler.invariants import check
+from supervisor.scheduler.policies.fifo import Fifo
+from supervisor.scheduler.state import ModelRule, Rules
+
+WORKER = WorkerId("0.1.w")
+_ASIDE = (do.Note, do.WakeAt)
+
+
+def rules_for(*models: str, groups: dict[str, Group] | None = None, **rule: float) -> Rules:
+    """Rules with ``fifo`` and ``group`` for these models; ``rule`` goes to each ``ModelRule``."""
+    membership = {ModelId(name): group for name, group in (groups or {}).items()}
+    return Rules(
+        models={ModelId(name): ModelRule(**rule) for name in models},  # type: ignore[arg-type]
+        policy=Fifo(),
+        eviction=Groups(membership),
+    )
+
+
+class Play:
+    """One dialogue. ``now`` is virtual time in seconds."""
+
+    def __init__(self, rules: Rules) -> None:
+        self.core = Core(rules, "i")
+        self.now = 100.0
+        self.last: list[do.Effect] = []
+
+    def __rshift__(self, event: ev.Event) -> Self:
+        self.last = self.core.handle(event, self.now)
+        check(self.core.board, self.last)
+        return self
+
+    def __lshift__(self, expected: list[do.Effect]) -> Self:
+        named = {type(effect) for effect in expected}
+        seen = [effect for effect in self.last if not isinstance(effect, _ASIDE) or type(effect) in named]
+        wanted = "\n".join(map(repr, expected))
+        got = "\n".join(map(repr, seen))
+        assert seen == expected, f"\nexpected:\n{wanted}\ngot:\n{got}"
+        return self
+
+    def after(self, seconds: float) -> Self:
+        """Let time pass; wake the core if it asked for it."""
+        self.now += seconds
+        return self >> ev.DeadlineReached()
+
+    # Short names for what most dialogues are about.
+
+    def ask(self, call: str, model: str, worker: WorkerId = WORKER) -> Self:
+        """A request arrives."""
+        return self >> ev.RequestArrived(CallId(call), ModelId(model), worker)
+
+    def ready(self, model: str, generation: int) -> Self:
+        """A start succeeds."""
+        return self >> ev.ModelReady(ModelId(model), generation)
+
+    def exited(self, model: str, generation: int, reason: str = "exited with status 0") -> Self:
+        """A process has ended."""
+        return self >> ev.ModelExited(ModelId(model), generation, reason)
+
+    def release(self, number: int) -> Self:
+        """The ``number``-th lease ends."""
+        return self >> ev.LeaseReleased(LeaseId(f"i/L{number}"), self.now)
+
+
+def start(model: str, generation: int) -> do.StartModel:
+    """The effect, in short."""
+    return do.StartModel(ModelId(model), generation)
+
+
+def stop(model: str, generation: int, reason: do.StopReason = do.StopReason.EVICTED) -> do.StopModel:
+    """The effect, in short."""
+    return do.StopModel(ModelId(model), generation, reason)
+
+
+def grant(call: str, lease: int, model: str, generation: int, worker: WorkerId = WORKER) -> do.Grant:
+    """The effect, in short."""
+    return do.Grant(CallId(call), worker, LeaseId(f"i/L{lease}"), ModelId(model), generation)
