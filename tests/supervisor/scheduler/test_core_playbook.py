@@ -5,9 +5,13 @@ import pytest
 from protocol.ids import CallId, LeaseId, ModelId, Refusal, WorkerId
 from supervisor.scheduler import effects as do
 from supervisor.scheduler import events as ev
+from supervisor.scheduler.contracts import Choice, MakeWay, Nothing, Queue, Serve
+from supervisor.scheduler.core import PolicyMistake
 from supervisor.scheduler.effects import StopReason
 from supervisor.scheduler.evictions.group import Group
 from supervisor.scheduler.phases import IllegalTransition, Phase
+from supervisor.scheduler.policies.fifo import Fifo
+from supervisor.scheduler.state import Rules
 from tests.support.playbook import WORKER, Play, grant, rules_for, start, stop
 
 A, B, C = ModelId("a"), ModelId("b"), ModelId("c")
@@ -424,3 +428,57 @@ def test_reported_exchanges_keep_a_model_alive() -> None:
     play >> ev.ExchangesReported(A, 1, 3, (0.1, 0.1, 0.1), play.now)
     play.after(5.0) << []
     play.after(5.0) << [stop("a", 1, StopReason.TTL)]
+
+
+def test_two_starts_of_one_group_do_not_share_the_victim_both_need() -> None:
+    pair = Group(swap=False, exclusive=True)
+    play = Play(rules_for("a", "b", "c", groups={"b": pair, "c": pair}))
+    play.ask("r1", "a").ready("a", 1).release(1)
+    play.ask("r2", "b") << [stop("a", 1)]
+    play.ask("r3", "c") << []
+    assert play.core.board.models[C].phase is Phase.STOPPED
+    play.exited("a", 1) << [start("b", 2), start("c", 3)]
+
+
+def test_an_exit_that_was_asked_for_never_counts_as_a_failure() -> None:
+    play = running_a(ttl=1.0)
+    play.release(1)
+    for generation in (1, 2, 3):
+        play.after(1.0) << [stop("a", generation, StopReason.TTL)]
+        play.exited("a", generation, "was killed by SIGTERM")
+        assert play.core.board.models[A].phase is Phase.STOPPED
+        assert play.core.board.models[A].failures.failures == 0
+        play.ask(f"again{generation}", "a") << [start("a", generation + 1)]
+        play.ready("a", generation + 1).release(generation + 1)
+
+
+class Greedy(Fifo):
+    """Serves more than there is room for."""
+
+    def choose(self, queue: Queue, now: float) -> Choice:
+        match super().choose(queue, now):
+            case Serve(model, _):
+                return Serve(model, 99)
+            case choice:
+                return choice
+
+
+def test_the_limit_binds_at_the_grant_whatever_the_policy_says() -> None:
+    rules = rules_for("a", limit=1)
+    play = Play(Rules(rules.models, Greedy(), rules.eviction))
+    play.ask("r1", "a").ask("r2", "a")
+    play.ready("a", 1) << [grant("r1", 1, "a", 1)]
+
+
+class Repetitive(Fifo):
+    """Names the same model for ever."""
+
+    def choose(self, queue: Queue, now: float) -> Choice:
+        return MakeWay(A) if queue.oldest() else Nothing()
+
+
+def test_a_policy_that_repeats_itself_is_stopped() -> None:
+    rules = rules_for("a", "b")
+    play = Play(Rules(rules.models, Repetitive(), rules.eviction))
+    with pytest.raises(PolicyMistake, match="makes way for 'a', which is starting|named 'a' twice"):
+        play.ask("r1", "a")
