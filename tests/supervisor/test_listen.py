@@ -18,10 +18,10 @@ def test_a_port_that_another_program_shares_is_refused_all_the_same() -> None:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        with pytest.raises(CannotListen, match=f"cannot listen on 127.0.0.1:{port}"):
+        with pytest.raises(CannotListen, match=rf"cannot listen on 127.0.0.1:{port}"):
             listening("127.0.0.1", port, 1, 60.0).__enter__()
 
 
 def test_a_host_that_is_not_ours_is_one_line() -> None:
-    with pytest.raises(CannotListen, match="cannot listen on no.such.host.invalid:80"):
+    with pytest.raises(CannotListen, match=r"cannot listen on no.such.host.invalid:80"):
         listening("no.such.host.invalid", 80, 1, 60.0).__enter__()

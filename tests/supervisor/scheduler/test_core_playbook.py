@@ -480,5 +480,5 @@ class Repetitive(Fifo):
 def test_a_policy_that_repeats_itself_is_stopped() -> None:
     rules = rules_for("a", "b")
     play = Play(Rules(rules.models, Repetitive(), rules.eviction))
-    with pytest.raises(PolicyMistake, match="makes way for 'a', which is starting|named 'a' twice"):
+    with pytest.raises(PolicyMistake, match=r"makes way for 'a', which is starting|named 'a' twice"):
         play.ask("r1", "a")
