@@ -1,0 +1,202 @@
+"""YAML text in, a tree of values with their places out. The one file that reads YAML.
+
+PyYAML composes (scanner, parser, anchors); the meaning of scalars is ours: YAML 1.2 core schema, so that
+``017``, ``12:30``, ``on`` and dates stay what people wrote. Duplicate keys are refused, alias expansion is
+bounded, every value knows its line and column. Called by ``check.py``.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml  # noqa: TID251 (this is the one file)
+
+from config.errors import Problems
+
+MOST_NODES = 100_000
+"""Values after alias expansion: more than any real file has, less than a bomb needs."""
+DEEPEST = 100
+MOST_BYTES = 4 * 1024 * 1024
+
+_INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+_NULLS = frozenset({"", "~", "null", "Null", "NULL"})
+_BOOLS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+
+Scalar = str | int | float | bool | None
+
+
+@dataclass(slots=True)
+class Node:
+    """One value. ``at``: line and column from 1; ``path``: dotted, for people."""
+
+    at: tuple[int, int]
+    path: str
+
+
+@dataclass(slots=True)
+class ScalarNode(Node):
+    """``value`` by the core schema; ``text`` as written; ``plain``: not quoted."""
+
+    value: Scalar
+    text: str
+    plain: bool
+
+
+@dataclass(slots=True)
+class ListNode(Node):
+    """A sequence."""
+
+    items: list[Node] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class MapNode(Node):
+    """A mapping in file order; keys are their text. ``key_at``: where each key stands."""
+
+    entries: dict[str, Node] = field(default_factory=dict)
+    key_at: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+
+def read(file: Path, problems: Problems) -> MapNode | None:
+    """The tree of a file's first document; None when there is none, with the reason in ``problems``."""
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        problems.error((1, 1), "", f"cannot be read: {error.strerror}")
+        return None
+    if len(data) > MOST_BYTES:
+        problems.error((1, 1), "", f"is larger than {MOST_BYTES} bytes")
+        return None
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        problems.error((line, 1), "", "is not UTF-8 text")
+        return None
+    return parse(text, problems)
+
+
+def parse(text: str, problems: Problems) -> MapNode | None:
+    """The tree of a text's first document. An empty one is an empty mapping."""
+    try:
+        root = _compose(text)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        at = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+        problems.error(at, "", f"not YAML: {error.problem or error.context}")
+        return None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        problems.error((1, 1), "", f"not YAML: {error}")
+        return None
+    if root is None or (isinstance(root, yaml.ScalarNode) and root.value in _NULLS):
+        return MapNode((1, 1), "")
+    tree = _Builder(problems).build(root, "", 0)
+    if not isinstance(tree, MapNode):
+        problems.error(_at(root), "", "the top level must be a mapping of keys to values")
+        return None
+    return tree
+
+
+def _compose(text: str) -> yaml.Node | None:
+    loader = yaml.SafeLoader(text)
+    try:
+        # get_node composes the first document only; what follows is not looked at.
+        return loader.get_node() if loader.check_node() else None
+    finally:
+        loader.dispose()
+
+
+def _at(node: yaml.Node) -> tuple[int, int]:
+    return node.start_mark.line + 1, node.start_mark.column + 1
+
+
+class _Builder:
+    """From PyYAML's nodes to ours: merge keys applied, aliases copied, duplicates refused."""
+
+    def __init__(self, problems: Problems) -> None:
+        self._problems = problems
+        self._count = 0
+        self._told = False
+
+    def build(self, node: yaml.Node, path: str, depth: int) -> Node:
+        """One value; too much of it becomes null, and an error."""
+        self._count += 1
+        if self._count > MOST_NODES or depth > DEEPEST:
+            if not self._told:
+                self._told = True
+                self._problems.error(_at(node), path, "aliases or nesting make this file too large to expand")
+            return ScalarNode(_at(node), path, None, "", True)
+        match node:
+            case yaml.MappingNode():
+                return self._mapping(node, path, depth)
+            case yaml.SequenceNode():
+                items = [self.build(item, f"{path}[{i}]", depth + 1) for i, item in enumerate(node.value)]
+                return ListNode(_at(node), path, items)
+            case _:
+                return _scalar(node, path)
+
+    def _mapping(self, node: yaml.MappingNode, path: str, depth: int) -> MapNode:
+        made = MapNode(_at(node), path)
+        merged: list[yaml.Node] = []
+        for key, value in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value == "<<" and key.style is None:
+                merged += value.value if isinstance(value, yaml.SequenceNode) else [value]
+                continue
+            name = self._key(key, path)
+            if name is None:
+                continue
+            if name in made.entries:
+                first = made.key_at[name][0]
+                self._problems.error(
+                    _at(key), f"{path}.{name}".strip("."), f"stands here twice (first in line {first})"
+                )
+                continue
+            made.entries[name] = self.build(value, f"{path}.{name}".strip("."), depth + 1)
+            made.key_at[name] = _at(key)
+        for source in merged:
+            self._merge(made, source, path, depth)
+        return made
+
+    def _merge(self, into: MapNode, source: yaml.Node, path: str, depth: int) -> None:
+        if not isinstance(source, yaml.MappingNode):
+            self._problems.error(_at(source), path, "'<<' takes a mapping or a list of mappings")
+            return
+        for name, value in self._entries(self._mapping(source, path, depth + 1)):
+            into.entries.setdefault(name, value)
+            into.key_at.setdefault(name, value.at)
+
+    @staticmethod
+    def _entries(node: MapNode) -> Iterator[tuple[str, Node]]:
+        yield from node.entries.items()
+
+    def _key(self, key: yaml.Node, path: str) -> str | None:
+        if isinstance(key, yaml.ScalarNode):
+            return str(key.value)
+        self._problems.error(_at(key), path, "a key must be plain text")
+        return None
+
+
+def _scalar(node: yaml.Node, path: str) -> ScalarNode:
+    text = str(node.value)
+    plain = isinstance(node, yaml.ScalarNode) and node.style is None
+    return ScalarNode(_at(node), path, _core(text) if plain else text, text, plain)
+
+
+def _core(text: str) -> Scalar:
+    """The YAML 1.2 core schema."""
+    if text in _NULLS:
+        return None
+    if text in _BOOLS:
+        return _BOOLS[text]
+    if _INT.fullmatch(text):
+        digits = text.lstrip("+-")
+        if digits.startswith(("0o", "0x")):
+            return int(text, 0)
+        return int(text) if len(digits) < 4000 else text
+    if _FLOAT.fullmatch(text):
+        return float(
+            text.replace(".inf", "inf").replace(".Inf", "inf").replace(".INF", "inf").lower().replace(".nan", "nan")
+        )
+    return text

@@ -1,0 +1,246 @@
+"""From the tree to frozen values: defaults, ports, placeholders, names, groups; every complaint on the way.
+
+Follows ``tests/compat/config.md`` §5, §6 and §11.2. Nothing is raised and nothing stops at the first
+complaint. Called by ``check.py``.
+"""
+
+import shutil
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from config import command_line, keys, macros
+from config.errors import Problems
+from config.load import MapNode, Node, ScalarNode
+from config.types import GatewaySettings, Group, ModelSettings, Settings
+
+FIRST_PORT = 5800
+LEAST_GLOBAL_HEALTH_TIMEOUT = 15
+_PID_ONLY = frozenset({"PID"})
+_DEFAULT_PROXY = "http://localhost:${PORT}"
+_DEFAULT_GROUP = "(default)"
+
+
+def resolve(tree: MapNode, problems: Problems) -> Settings:
+    """The settings; only to be used if no problem is an error."""
+    top = keys.read(tree, keys.TOP, "top", problems)
+    nodes = _model_nodes(top.get("models"), problems)
+    ports = _assign_ports(nodes, top.get("startPort", FIRST_PORT), problems)
+    resolver = _Models(_Defaults.of(top, tree, problems), ports, problems)
+    models = {name: resolver.model(name, node) for name, node in nodes.items()}
+    _check_aliases(nodes, models, problems)
+    _check_ports(nodes, models, ports, problems)
+    gateway = keys.read(top["gateway"], keys.GATEWAY, "gateway", problems) if "gateway" in top else {}
+    return Settings(
+        models=models,
+        groups=_groups(top.get("groups"), models, problems),
+        log_level={"warn": "warning"}.get(top.get("logLevel", "info"), top.get("logLevel", "info")),
+        api_keys=_api_keys(top.get("apiKeys", ()), problems),
+        gateway=GatewaySettings(
+            body_limit=gateway.get("bodyLimit", GatewaySettings().body_limit),
+            keep_alive_after=float(gateway.get("keepAliveAfter", GatewaySettings().keep_alive_after)),
+            client_stall_timeout=float(gateway.get("clientStallTimeout", GatewaySettings().client_stall_timeout)),
+        ),
+    )
+
+
+def _model_nodes(models: MapNode | None, problems: Problems) -> dict[str, MapNode]:
+    found = {}
+    for name, node in (models.entries if models else {}).items():
+        if not isinstance(node, MapNode):
+            problems.error(node.at, node.path, "expected a mapping with at least 'cmd'")
+        elif not name.strip():
+            problems.error(node.at, node.path, "a model needs a name")
+        else:
+            found[name] = node
+    return found
+
+
+def _text_of(node: MapNode, key: str) -> str:
+    entry = node.entries.get(key)
+    return entry.text if isinstance(entry, ScalarNode) else ""
+
+
+def _assign_ports(nodes: Mapping[str, MapNode], first: int, problems: Problems) -> dict[str, int]:
+    """Ports from ``startPort`` on, in byte order of ids, for models whose ``cmd`` asks for one."""
+    ports: dict[str, int] = {}
+    for name in sorted(nodes, key=lambda name: name.encode()):
+        if macros.uses(_text_of(nodes[name], "cmd"), "PORT"):
+            ports[name] = first + len(ports)
+            if ports[name] > 65535:
+                problems.error(nodes[name].at, nodes[name].path, f"its port would be {ports[name]}; lower startPort")
+    return ports
+
+
+class _Defaults:
+    """What top-level keys say for all models. Seconds."""
+
+    def __init__(self, ttl: int, unload: int, health: int) -> None:
+        self.ttl, self.unload, self.health = ttl, unload, health
+
+    @classmethod
+    def of(cls, top: Mapping[str, Any], tree: MapNode, problems: Problems) -> "_Defaults":
+        health = top.get("healthCheckTimeout", 120)
+        if health < LEAST_GLOBAL_HEALTH_TIMEOUT:
+            text = f"is raised to {LEAST_GLOBAL_HEALTH_TIMEOUT} s; a model's own healthCheckTimeout may be shorter"
+            problems.warning(tree.key_at["healthCheckTimeout"], "healthCheckTimeout", text)
+            health = LEAST_GLOBAL_HEALTH_TIMEOUT
+        return cls(top.get("globalTTL", 0), top.get("unloadTimeout", 0) or 10, health)
+
+
+class _Models:
+    """Resolves one model after the other."""
+
+    def __init__(self, defaults: _Defaults, ports: Mapping[str, int], problems: Problems) -> None:
+        self._defaults = defaults
+        self._ports = ports
+        self._problems = problems
+
+    def model(self, name: str, node: MapNode) -> ModelSettings:
+        """One entry of ``models``."""
+        read = keys.read(node, keys.MODEL, "model", self._problems)
+        expand = _Expander(name, self._ports.get(name), node, self._problems)
+        ttl = read.get("ttl", -1)
+        return ModelSettings(
+            id=name,
+            cmd=self._command(node, expand.text("cmd", read.get("cmd", ""))),
+            cmd_stop=command_line.split(expand.text("cmdStop", read["cmdStop"], _PID_ONLY)) or None
+            if "cmdStop" in read
+            else None,
+            proxy=self._proxy(node, expand, read.get("proxy", _DEFAULT_PROXY)),
+            check_endpoint=_check_endpoint(expand.text("checkEndpoint", read.get("checkEndpoint", "/health"))),
+            env=tuple(self._env(entry, at, expand) for entry, at in read.get("env", ())),
+            ttl=float(self._defaults.ttl if ttl == -1 else ttl),
+            aliases=tuple(expand.text("aliases", alias) for alias, _ in read.get("aliases", ())),
+            name=expand.text("name", read.get("name", "")),
+            description=expand.text("description", read.get("description", "")),
+            unlisted=read.get("unlisted", False),
+            use_model_name=expand.text("useModelName", read.get("useModelName", "")),
+            concurrency_limit=read.get("concurrencyLimit") or None,
+            queue_limit=read.get("queueLimit"),
+            queue_timeout=float(read.get("queueTimeout", 1800)),
+            unload_timeout=float(read.get("unloadTimeout", 0) or self._defaults.unload),
+            health_check_timeout=float(read.get("healthCheckTimeout", self._defaults.health)),
+        )
+
+    def _command(self, node: MapNode, text: str) -> tuple[str, ...]:
+        words = command_line.split(text)
+        if not words:
+            self._problems.error(node.at, node.path, "has no 'cmd', the command that starts its server")
+        elif shutil.which(words[0]) is None:
+            self._problems.warning(_at(node, "cmd"), f"{node.path}.cmd", f"there is no program {words[0]!r} here")
+        return words
+
+    def _proxy(self, node: MapNode, expand: "_Expander", text: str) -> str:
+        if macros.uses(text, "PORT") and node.path and expand.port is None:
+            if _text_of(node, "cmd").strip():
+                where = f"{node.path}.proxy"
+                self._problems.error(
+                    _at(node, "proxy"), where, "needs ${PORT}, which 'cmd' does not use; give 'proxy' a URL of its own"
+                )
+            return "http://localhost:1"
+        url = expand.text("proxy", text)
+        why = _not_a_url(url)
+        if why:
+            self._problems.error(_at(node, "proxy"), f"{node.path}.proxy", f"found {url!r}, {why}")
+        return url.rstrip("/")
+
+    def _env(self, entry: str, at: Node, expand: "_Expander") -> tuple[str, str]:
+        name, equals, value = expand.text("env", entry).partition("=")
+        if not equals or not name:
+            self._problems.error(at.at, at.path, "expected NAME=value")
+        return name, value
+
+
+class _Expander:
+    """Replaces the placeholders in the values of one model; complains of what is left."""
+
+    def __init__(self, name: str, port: int | None, node: MapNode, problems: Problems) -> None:
+        self.port = port
+        self._values = {"MODEL_ID": name} | ({} if port is None else {"PORT": str(port)})
+        self._node = node
+        self._problems = problems
+
+    def text(self, key: str, value: str, allowed: frozenset[str] = frozenset()) -> str:
+        """The value of ``key`` with its placeholders replaced."""
+        expanded = macros.expand(value, self._values)
+        for left in macros.leftovers(expanded, allowed):
+            self._problems.error(_at(self._node, key), f"{self._node.path}.{key}", f"{left} means nothing here")
+        return expanded
+
+
+def _at(node: MapNode, key: str) -> tuple[int, int]:
+    entry = node.entries.get(key)
+    return entry.at if entry is not None else node.at
+
+
+def _check_endpoint(text: str) -> str | None:
+    return None if text.strip() == "none" else text.strip() or "/health"
+
+
+def _not_a_url(text: str) -> str | None:
+    """Why this cannot be an upstream's base URL; None if it can."""
+    try:
+        url = urlsplit(text)
+        port = url.port
+    except ValueError as error:
+        return f"which is not a URL ({error})"
+    if url.scheme not in ("http", "https") or not url.hostname:
+        return "expected a URL such as http://127.0.0.1:5800"
+    if port == 0:
+        return "port 0 cannot be connected to"
+    return None
+
+
+def _check_aliases(nodes: Mapping[str, MapNode], models: Mapping[str, ModelSettings], problems: Problems) -> None:
+    first: dict[str, str] = {}
+    for name, model in models.items():
+        places = getattr(nodes[name].entries.get("aliases"), "items", [])
+        for alias, place in zip(model.aliases, places, strict=False):
+            if alias in first:
+                problems.error(place.at, place.path, f"alias {alias!r} is used twice (also by model {first[alias]!r})")
+            elif alias in models:
+                problems.warning(place.at, place.path, f"alias {alias!r} is the id of a model, which wins")
+            first.setdefault(alias, name)
+
+
+def _check_ports(
+    nodes: Mapping[str, MapNode], models: Mapping[str, ModelSettings], ports: Mapping[str, int], problems: Problems
+) -> None:
+    given = {port: name for name, port in ports.items()}
+    for name, model in models.items():
+        url = urlsplit(model.proxy) if _not_a_url(model.proxy) is None else None
+        if name in ports or url is None or url.port not in given or url.hostname not in ("localhost", "127.0.0.1"):
+            continue
+        text = f"port {url.port} is also what ${{PORT}} of model {given[url.port]!r} becomes"
+        problems.warning(_at(nodes[name], "proxy"), f"{nodes[name].path}.proxy", text)
+
+
+def _groups(groups: MapNode | None, models: Mapping[str, ModelSettings], problems: Problems) -> tuple[Group, ...]:
+    found = []
+    member_of: dict[str, str] = {}
+    for name, node in (groups.entries if groups else {}).items():
+        if not isinstance(node, MapNode):
+            problems.error(node.at, node.path, "expected a mapping with 'members'")
+            continue
+        if name == _DEFAULT_GROUP:
+            problems.error(node.at, node.path, "this name belongs to the group of models that are in no other")
+        read = keys.read(node, keys.GROUP, "group", problems)
+        for member, place in read.get("members", ()):
+            if member not in models:
+                problems.error(place.at, place.path, f"there is no model {member!r}")
+            elif member in member_of:
+                problems.error(place.at, place.path, f"{member!r} is already in group {member_of[member]!r}")
+            member_of.setdefault(member, name)
+        flags = {key: read[key] for key in ("swap", "exclusive", "persistent") if key in read}
+        found.append(Group(id=name, members=tuple(member for member, _ in read.get("members", ())), **flags))
+    return tuple(found)
+
+
+def _api_keys(entries: tuple[tuple[str, Node], ...], problems: Problems) -> tuple[str, ...]:
+    for key, node in entries:
+        if not key:
+            problems.error(node.at, node.path, "an empty key would let everybody in")
+        elif " " in key:
+            problems.error(node.at, node.path, "a key must not contain a space")
+    return tuple(key for key, _ in entries)

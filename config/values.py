@@ -1,0 +1,141 @@
+"""Readers: one value of the tree into one typed value, with the complaint if it does not fit.
+
+A reader returns None for an absent or unfitting value; the complaint says what was found and what is allowed,
+and never repeats a secret. Called by ``resolve.py`` through its tables of keys.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from config.errors import Problems
+from config.load import ListNode, MapNode, Node, ScalarNode
+
+Reader = Callable[[Node, Problems], Any]
+
+_YES = frozenset({"y", "yes", "on"})
+_NO = frozenset({"n", "no", "off"})
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(B|KiB|MiB|GiB|KB|MB|GB)?")
+_UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "KB": 10**3, "MB": 10**6, "GB": 10**9}
+_SHOWN = 60
+
+
+def found(node: Node) -> str:
+    """A value in a complaint."""
+    match node:
+        case MapNode():
+            return "a mapping"
+        case ListNode():
+            return "a list"
+        case ScalarNode(value=None, plain=True):
+            return "nothing"
+        case ScalarNode(text=text):
+            return repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "…")
+    return "something else"
+
+
+def text(node: Node, problems: Problems) -> str | None:
+    """Text; a number or truth value keeps the text that was written."""
+    if isinstance(node, ScalarNode):
+        return None if node.value is None and node.plain else node.text
+    problems.error(node.at, node.path, f"found {found(node)}, expected text")
+    return None
+
+
+def secret(node: Node, problems: Problems) -> str | None:
+    """Text that never appears in a complaint."""
+    if isinstance(node, ScalarNode) and not (node.value is None and node.plain):
+        return node.text
+    problems.error(node.at, node.path, "expected text")
+    return None
+
+
+def boolean(node: Node, problems: Problems) -> bool | None:
+    """Truth, also in the spellings of YAML 1.1."""
+    if isinstance(node, ScalarNode):
+        if isinstance(node.value, bool):
+            return node.value
+        if node.value is None:
+            return None
+        word = node.text.lower()
+        if word in _YES or word in _NO:
+            return word in _YES
+    problems.error(node.at, node.path, f"found {found(node)}, expected true or false")
+    return None
+
+
+def whole(least: int, what: str) -> Reader:
+    """A whole number of at least ``least``; a fraction is cut off, as there."""
+
+    def read(node: Node, problems: Problems) -> int | None:
+        if isinstance(node, ScalarNode) and node.value is None and node.plain:
+            return None
+        value = node.value if isinstance(node, ScalarNode) and not isinstance(node.value, bool) else None
+        if isinstance(value, float) and value == value and abs(value) < 2**53:  # noqa: PLR0124 (not a NaN)
+            value = int(value)
+        if isinstance(value, int) and least <= value < 2**53:
+            return value
+        problems.error(node.at, node.path, f"found {found(node)}, expected {what}, {least} or more")
+        return None
+
+    return read
+
+
+def seconds(least: int) -> Reader:
+    """A whole number of seconds."""
+    return whole(least, "a whole number of seconds")
+
+
+def size(node: Node, problems: Problems) -> int | None:
+    """Bytes, as a number or with a unit such as ``64MiB``."""
+    if isinstance(node, ScalarNode):
+        match = _SIZE.fullmatch(node.text.strip())
+        if match:
+            return int(float(match[1]) * _UNITS[match[2] or "B"])
+    problems.error(node.at, node.path, f"found {found(node)}, expected a size such as 64MiB")
+    return None
+
+
+def one_of(*allowed: str) -> Reader:
+    """One of these words, in any case."""
+
+    def read(node: Node, problems: Problems) -> str | None:
+        word = text(node, problems)
+        if word is not None and word.lower() not in allowed:
+            problems.warning(node.at, node.path, f"found {found(node)}, expected one of {', '.join(allowed)}")
+            return None
+        return word.lower() if word is not None else None
+
+    return read
+
+
+def list_of(item: Reader, *, what: str) -> Reader:
+    """A list; entries that are nothing are errors. Returns a tuple of (value, node)."""
+
+    def read(node: Node, problems: Problems) -> tuple[tuple[Any, Node], ...] | None:
+        if isinstance(node, ScalarNode) and node.value is None:
+            return None
+        if not isinstance(node, ListNode):
+            problems.error(node.at, node.path, f"expected a list of {what}")
+            return None
+        entries = []
+        for entry in node.items:
+            if isinstance(entry, ScalarNode) and entry.value is None and entry.plain:
+                problems.error(entry.at, entry.path, f"an empty entry, expected {what}")
+                continue
+            value = item(entry, problems)
+            if value is not None:
+                entries.append((value, entry))
+        return tuple(entries)
+
+    return read
+
+
+def mapping(node: Node, problems: Problems) -> MapNode | None:
+    """A mapping; nothing counts as an empty one."""
+    if isinstance(node, MapNode):
+        return node
+    if isinstance(node, ScalarNode) and node.value is None:
+        return MapNode(node.at, node.path)
+    problems.error(node.at, node.path, f"found {found(node)}, expected a mapping")
+    return None

@@ -1,0 +1,42 @@
+"""``swapyard check``: every problem of a configuration file, with its place. Exit 0 valid, 2 not."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from config.check import load
+from config.errors import Problem, Severity
+
+
+def run(arguments: list[str]) -> int:
+    """Check one file and say what was found."""
+    parser = argparse.ArgumentParser(prog="swapyard check", description=__doc__, allow_abbrev=False)
+    parser.add_argument("--config", "-config", type=Path, required=True, metavar="FILE")
+    parser.add_argument("--strict", action="store_true", help="warnings count as errors")
+    parser.add_argument("-o", "--output", choices=["text", "json"], default="text")
+    options = parser.parse_args(arguments)
+    loaded = load(options.config)
+    warned = any(problem.severity is Severity.WARNING for problem in loaded.problems)
+    valid = loaded.settings is not None and not (options.strict and warned)
+    if options.output == "json":
+        print(json.dumps({"valid": valid, "problems": [as_json(problem) for problem in loaded.problems]}, indent=2))
+    else:
+        for problem in loaded.problems:
+            print(problem, file=sys.stderr)
+        count = len(loaded.settings.models) if loaded.settings else 0
+        verdict = f"valid, {count} model{'s' if count != 1 else ''}" if valid else "not valid"
+        print(f"{options.config}: {verdict}")
+    return 0 if valid else 2
+
+
+def as_json(problem: Problem) -> dict[str, str | int]:
+    """One finding as an object."""
+    return {
+        "severity": str(problem.severity),
+        "file": str(problem.file),
+        "line": problem.line,
+        "column": problem.column,
+        "path": problem.where,
+        "text": problem.text,
+    }
