@@ -26,6 +26,7 @@ log = logging.getLogger("swapyard.workers")
 SETTLED = 10.0
 LONGEST_PAUSE = 5.0
 MOST_FAILED_STARTS = 3
+LAST_WORDS = 1.0
 
 
 class WorkersDoNotStart(Exception):
@@ -43,6 +44,8 @@ class Slot:
     since: float = 0.0
     restarts: int = 0
     greeted: trio.Event = field(default_factory=trio.Event)
+    condemned: trio.Event = field(default_factory=trio.Event)
+    """Its present worker hangs, and is to be ended."""
 
 
 class Workers:
@@ -95,8 +98,9 @@ class Workers:
     def faulty(self, worker: WorkerId, pid: int, why: str) -> None:
         """A worker hangs or breaks the protocol: its stacks go to the log, then it is killed; its slot is refilled."""
         log.error("worker %s (pid %d): %s; it is replaced", worker, pid, why)
-        if any(slot.pid == pid for slot in self._slots):
-            stop.kill_worker(pid)
+        for slot in self._slots:
+            if slot.pid == pid:
+                slot.condemned.set()
 
     def drain(self, deadline_in: float) -> None:
         """Workers stop accepting and end within ``deadline_in`` seconds; slots are not refilled."""
@@ -110,7 +114,7 @@ class Workers:
         """End what is left, at once."""
         for slot in self._slots:
             if slot.pid is not None:
-                stop.kill_worker(slot.pid)
+                stop.kill_group(slot.pid)
 
     def statuses(self) -> list[WorkerStatus]:
         """One row for each slot; the counts are filled in by ``status.py``."""
@@ -147,12 +151,17 @@ class Workers:
         """One process in a slot, from its start to its exit; the exit status."""
         reading, writing = os.pipe()
         try:
-            process = await spawn_worker(self._command(slot, reading), pass_fds=(slot.socket.fileno(), reading), env={})
+            process = await spawn_worker(self._command(slot, reading), pass_fds=(slot.socket.fileno(), reading))
         finally:
             os.close(reading)
         slot.pid = process.pid
+        slot.condemned = trio.Event()
         try:
-            return await process.wait()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_execute, slot.condemned, process.pid)
+                status = await process.wait()
+                nursery.cancel_scope.cancel()
+            return status
         finally:
             os.close(writing)
             self._emptied(slot)
@@ -175,3 +184,11 @@ class Workers:
         if worker is not None:
             self._forget(worker)
             self._lost(worker)
+
+
+async def _execute(condemned: trio.Event, pid: int) -> None:
+    """When a worker is condemned: its stacks go to the log, and a second later it is killed for good."""
+    await condemned.wait()
+    stop.abort_worker(pid)
+    await trio.sleep(LAST_WORDS)
+    stop.kill_group(pid)
