@@ -60,6 +60,10 @@ class Processes:
         if process is not None:
             process.stop()
 
+    def left_to_stop_commands(self) -> set[int]:
+        """Processes that a stop command of their own is to end, and those commands."""
+        return {pid for process in self._live.values() for pid in process.left_to_stop_command}
+
     def pid(self, model: ModelId, generation: int) -> int | None:
         """The process id of a generation, None when it has no process."""
         process = self._live.get((model, generation))

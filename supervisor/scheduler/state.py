@@ -103,6 +103,7 @@ class ModelState:
     """Removed by a reload; forgotten as soon as it has stopped."""
     ttl_timer: float = NEVER
     deadline_timer: float = NEVER
+    """The earliest entry in the heap for its queue. It stays there when its waiter goes, and is used again."""
 
     @property
     def busy(self) -> bool:

@@ -76,7 +76,6 @@ class Steps:
         self.board.remove_waiter(waiter)
         self.board.refile(model)
         if not model.waiting:
-            model.deadline_timer = NEVER
             self.board.stir()
 
     def grant(self, waiter: Waiter) -> None:

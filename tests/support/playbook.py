@@ -4,7 +4,7 @@
 ``WakeAt``, which only count when they are named. The invariants are checked after each event.
 """
 
-from typing import Self
+from typing import Any, Self
 
 from protocol.ids import CallId, LeaseId, ModelId, WorkerId
 from supervisor.scheduler import effects as do
@@ -19,11 +19,11 @@ WORKER = WorkerId("0.1.w")
 _ASIDE = (do.Note, do.WakeAt)
 
 
-def rules_for(*models: str, groups: dict[str, Group] | None = None, **rule: float) -> Rules:
+def rules_for(*models: str, groups: dict[str, Group] | None = None, **rule: Any) -> Rules:
     """Rules with ``fifo`` and ``group`` for these models; ``rule`` goes to each ``ModelRule``."""
     membership = {ModelId(name): group for name, group in (groups or {}).items()}
     return Rules(
-        models={ModelId(name): ModelRule(**rule) for name in models},  # type: ignore[arg-type]
+        models={ModelId(name): ModelRule(**rule) for name in models},
         policy=Fifo(),
         eviction=Groups(membership),
     )

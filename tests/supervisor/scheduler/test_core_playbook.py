@@ -1,5 +1,7 @@
 """The decisions of the core, one dialogue each (``supervisor/scheduler/design.md``)."""
 
+from typing import Any
+
 import pytest
 
 from protocol.ids import CallId, LeaseId, ModelId, Refusal, WorkerId
@@ -22,7 +24,7 @@ def refusal(play: Play) -> tuple[Refusal, float | None]:
     return effect.refusal, effect.retry_after
 
 
-def running_a(**rule: float) -> Play:
+def running_a(**rule: Any) -> Play:
     """Model a is ready (generation 1) and serves call r1 under lease 1."""
     play = Play(rules_for("a", "b", "c", **rule))
     play.ask("r1", "a") << [start("a", 1)]
@@ -365,6 +367,14 @@ def test_a_callers_own_deadline_counts_when_it_is_earlier() -> None:
     play >> ev.RequestArrived(CallId("r1"), A, WORKER, deadline=play.now + 2.0)
     play.after(2.0)
     assert refusal(play)[0] is Refusal.TIMED_OUT
+
+
+def test_a_hot_model_does_not_fill_the_heap_of_timers() -> None:
+    play = running_a(ttl=600.0)
+    for number in range(2, 2000):
+        play.now += 0.01
+        play.ask(f"hot{number}", "a").release(number)
+    assert len(play.core._timers) <= 3
 
 
 def test_an_unknown_model_is_refused() -> None:
