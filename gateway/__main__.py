@@ -1,0 +1,34 @@
+"""A gateway worker process: ``python -P -m gateway``, started by ``supervisor/workers.py`` and by nobody else."""
+
+import argparse
+import faulthandler
+import logging
+import signal
+import sys
+
+from gateway.serve import Place, run
+
+
+def main(arguments: list[str]) -> int:
+    """Take the place that the supervisor describes."""
+    parser = argparse.ArgumentParser(prog="swapyard worker", allow_abbrev=False)
+    for name in ("--slot", "--fd", "--lifeline"):
+        parser.add_argument(name, type=int, required=True)
+    for name in ("--workers-endpoint", "--events-endpoint"):
+        parser.add_argument(name, required=True)
+    parser.add_argument("--log-level", default="info")
+    found = parser.parse_args(arguments)
+    # SIGABRT is how the supervisor ends a worker that hangs: the stacks show where.
+    faulthandler.enable()
+    # Ctrl-C and a stop of the whole are the supervisor's to pass on, as Drain.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    logging.basicConfig(
+        stream=sys.stderr, level=found.log_level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+    )
+    logging.getLogger("swapyard.http").setLevel(logging.WARNING)  # hypercorn greets at every start
+    return run(Place(found.slot, found.fd, found.workers_endpoint, found.events_endpoint, found.lifeline))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

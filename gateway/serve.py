@@ -1,0 +1,112 @@
+"""One gateway worker: the link to the supervisor, hypercorn on the inherited socket, and an orderly end.
+
+Ends when told to drain, when its lifeline breaks (the supervisor is gone), or when the conversation fails.
+Called by ``__main__.py``; its nursery tree is the whole worker.
+"""
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import trio
+from hypercorn.config import Config
+from hypercorn.trio import serve as hypercorn_serve
+
+from gateway.app import Draining, make_app
+from gateway.asgi import Dispatch
+from gateway.relay import Relay
+from protocol.errors import ConversationEnded, PeerError
+from protocol.worker_link import WorkerLink
+
+log = logging.getLogger("swapyard.worker")
+
+KEEP_ALIVE = 75.0
+"""Seconds that an idle client connection stays open."""
+HEAD_LIMIT = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What the supervisor gave this worker: its slot, descriptors and addresses."""
+
+    slot: int
+    fd: int
+    workers_endpoint: str
+    events_endpoint: str
+    lifeline: int
+
+
+async def run_worker(place: Place) -> None:
+    """The whole life of a worker."""
+    draining = Draining()
+    drain = trio.Event()
+    config = hypercorn_config(place.fd)
+
+    def on_drain(deadline_in: float) -> None:
+        config.graceful_timeout = deadline_in
+        draining.now = True
+        drain.set()
+
+    link = WorkerLink(
+        place.workers_endpoint,
+        slot=place.slot,
+        on_cut=lambda lease: relay.cut(lease),  # noqa: PLW0108 (the relay is made two lines below)
+        on_drain=on_drain,
+        on_recall=lambda _: None,
+    )
+    relay = Relay(link)
+    app = make_app(link, relay, place.events_endpoint, draining)
+    app.asgi_app = Dispatch(relay, app.asgi_app)  # type: ignore[method-assign, assignment]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_end_with_lifeline, place.lifeline, nursery.cancel_scope)
+        await nursery.start(_converse, link)
+        await hypercorn_serve(app, config, shutdown_trigger=drain.wait, mode="asgi")
+        await relay.aclose()
+        nursery.cancel_scope.cancel()
+
+
+async def _converse(link: WorkerLink, *, task_status: trio.TaskStatus[None]) -> None:
+    await link.run(task_status=task_status)
+
+
+async def _end_with_lifeline(lifeline: int, scope: trio.CancelScope) -> None:
+    """Without a supervisor there is nothing to do here: it takes a moment to notice, and none to end."""
+    async with trio.lowlevel.FdStream(lifeline) as pipe:
+        while await pipe.receive_some(64):
+            pass
+    log.warning("the supervisor has gone; this worker ends")
+    scope.cancel()
+
+
+def hypercorn_config(fd: int) -> Config:
+    """hypercorn's defaults are for other programs: see each line."""
+    config = Config()
+    config.bind = [f"fd://{fd}"]
+    config.backlog = 1024  # it calls listen again on the inherited socket
+    config.keep_alive_timeout = KEEP_ALIVE
+    config.keep_alive_max_requests = 2**31  # clients keep a connection for days
+    config.h11_max_incomplete_size = HEAD_LIMIT  # of a head; bodies have a limit of their own
+    config.include_server_header = False
+    config.include_date_header = False
+    config.accesslog = None  # ours is in asgi.py
+    config.errorlog = logging.getLogger("swapyard.http")
+    config.loglevel = "WARNING"
+    return config
+
+
+def run(place: Place) -> int:
+    """Run a worker to its end; the exit status."""
+    status = 0
+    try:
+        trio.run(run_worker, place, strict_exception_groups=True)
+    except* (ConversationEnded, PeerError) as group:
+        log.error("%s", _first(group))  # noqa: TRY400 (a line says it)
+        status = 1
+    return status
+
+
+def _first(group: BaseExceptionGroup[Any]) -> BaseException:
+    found: BaseException = group
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    return found

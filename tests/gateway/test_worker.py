@@ -1,0 +1,407 @@
+"""A gateway worker in one process with the test: real hypercorn, real sockets, a real model server.
+
+Only the supervisor is a fake (``FakeSupervisor``): it hands out leases on one model server and keeps count.
+"""
+
+import secrets
+import signal
+import socket
+import subprocess  # noqa: TID251 (the model server is started without a supervisor here)
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import h11
+import pytest
+import trio
+from hypercorn.trio import serve as hypercorn_serve
+
+from gateway.app import Draining, make_app
+from gateway.asgi import Dispatch
+from gateway.relay import Relay
+from gateway.serve import hypercorn_config
+from protocol.catalogue import Catalogue, CatalogueModel, Limits
+from protocol.control import Failed, Reply, Verb
+from protocol.errors import ConversationEnded
+from protocol.ids import LeaseId, ModelId, Refusal
+from protocol.messages import Granted, Outcome
+from protocol.worker_link import AcquireRefused
+from tests.support.http import Connection, ask
+from tests.support.yard import MODEL_SERVER, PATIENCE
+
+CHAT = "/v1/chat/completions"
+MESSAGES = "/v1/messages"
+
+
+@dataclass
+class FakeSupervisor:
+    """Grants everything at once, unless told to hold or to refuse."""
+
+    upstream: str
+    limits: Limits = field(default_factory=Limits)
+    out: set[LeaseId] = field(default_factory=set)
+    ended: list[LeaseId] = field(default_factory=list)
+    rows: list[Outcome] = field(default_factory=list)
+    waiting: int = 0
+    refuse: AcquireRefused | None = None
+    release_waiters: trio.Event = field(default_factory=trio.Event)
+    hold: bool = False
+
+    @property
+    def catalogue(self) -> Catalogue:
+        return self._catalogue
+
+    def __post_init__(self) -> None:
+        listed = CatalogueModel(id=ModelId("m"), use_model_name="up")
+        hidden = CatalogueModel(id=ModelId("hidden"), unlisted=True)
+        self._catalogue = Catalogue(revision=1, models=(listed, hidden), limits=self.limits)
+
+    async def acquire(
+        self, name: str, *, caller: str, deadline_in: float | None = None, wants_progress: bool = False
+    ) -> Granted:
+        self.waiting += 1
+        try:
+            if self.hold:
+                await self.release_waiters.wait()
+        finally:
+            self.waiting -= 1
+        if self.refuse is not None:
+            raise self.refuse
+        lease = LeaseId(f"i/L{secrets.token_hex(4)}")
+        self.out.add(lease)
+        return Granted(
+            call="c",  # type: ignore[arg-type]
+            lease=lease,
+            model=ModelId("m"),
+            generation=1,
+            upstream=self.upstream,
+            effective_name=name,
+            parkable=False,
+            revision=1,
+        )
+
+    def release(self, lease: LeaseId) -> None:
+        self.out.remove(lease)
+        self.ended.append(lease)
+
+    def report(self, row: Outcome) -> None:
+        self.rows.append(row)
+
+    broken: Exception | None = None
+
+    async def ask(self, verb: Verb) -> Reply:
+        if self.broken is not None:
+            raise self.broken
+        return Failed(code=str(Refusal.UNKNOWN_MODEL), text="there is no such model")
+
+
+@dataclass
+class Place:
+    """A running worker and what is around it."""
+
+    port: int
+    server_port: int
+    supervisor: FakeSupervisor
+    relay: Relay
+    server: trio.Process
+
+    async def seen(self) -> Any:
+        return (await ask(self.server_port, "GET", "/seen")).json
+
+    async def wait(self, condition: Any) -> None:
+        with trio.fail_after(PATIENCE):
+            while not condition():
+                await trio.sleep(0.01)
+
+    async def wait_seen(self, key: str) -> None:
+        with trio.fail_after(PATIENCE):
+            while not (await self.seen())[key]:
+                await trio.sleep(0.01)
+
+
+@asynccontextmanager
+async def place(*options: str, limits: Limits | None = None) -> AsyncIterator[Place]:
+    """A worker in front of a model server with these options."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        server_port = probe.getsockname()[1]
+    server = await trio.lowlevel.open_process(  # noqa: TID251 (as above)
+        [sys.executable, str(MODEL_SERVER), "--port", str(server_port), "--name", "m", *options],
+        stdout=subprocess.DEVNULL,
+    )
+    supervisor = FakeSupervisor(f"http://127.0.0.1:{server_port}", limits or Limits())
+    relay = Relay(supervisor)
+    app = make_app(supervisor, relay, "ipc:///nowhere", Draining())
+    app.asgi_app = Dispatch(relay, app.asgi_app)  # type: ignore[method-assign, assignment]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        config = hypercorn_config(listener.fileno())
+        config.graceful_timeout = 1.0
+        end = trio.Event()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(lambda: hypercorn_serve(app, config, shutdown_trigger=end.wait, mode="asgi"))
+            port = listener.getsockname()[1]
+            with trio.fail_after(PATIENCE):
+                while True:
+                    try:
+                        await ask(server_port, "GET", "/health")
+                        break
+                    except OSError:
+                        await trio.sleep(0.01)
+            try:
+                yield Place(port, server_port, supervisor, relay, server)
+            finally:
+                with trio.CancelScope(shield=True):
+                    if server.returncode is None:
+                        server.send_signal(signal.SIGKILL)
+                    await server.wait()
+            await relay.aclose()
+            end.set()
+            nursery.cancel_scope.deadline = trio.current_time() + 3
+        listener.detach()
+
+
+async def read_until_cut(client: Connection) -> bytes:
+    """What came before the connection was broken off, which it must be."""
+    received = b""
+    try:
+        async for chunk in client.chunks():
+            received += chunk
+    except h11.RemoteProtocolError:
+        return received
+    raise AssertionError(f"it ended cleanly: {received!r}")
+
+
+BODY: dict[str, Any] = {"model": "m", "messages": []}
+STREAM: dict[str, Any] = {**BODY, "stream": True}
+
+
+async def test_a_request_goes_up_changed_only_where_it_must_be() -> None:
+    async with place() as it:
+        headers = {
+            "Host": "example.test",
+            "X-Mine": "1",
+            "Connection": "x-hop",
+            "X-Hop": "1",
+            "X-Forwarded-For": "9.9.9.9",
+        }
+        answer = await ask(it.port, "POST", f"{CHAT}?q=%2F", BODY, headers)
+        assert (answer.status, answer.json["model"]) == (200, "m")
+        last = (await it.seen())["last"]
+        sent = {name.lower(): value for name, value in last["headers"]}
+        assert last["path"] == f"{CHAT}?q=%2F"
+        assert last["body"].startswith('{"model":"up"')
+        assert (sent["host"], sent["x-mine"], sent["x-forwarded-for"]) == ("example.test", "1", "9.9.9.9, 127.0.0.1")
+        assert "x-hop" not in sent
+        (row,) = it.supervisor.rows
+        assert (row.status, row.model, row.path, row.error) == (200, "m", CHAT, "")
+        assert row.bytes_out == len(answer.body)
+
+
+async def test_a_hundred_requests_use_one_upstream_connection() -> None:
+    async with place() as it, Connection.open(it.port) as client:
+        before = (await it.seen())["accepts"]
+        for _ in range(100):
+            assert (await client.ask("POST", CHAT, BODY)).status == 200
+        assert (await it.seen())["accepts"] == before + 2, "one for the requests, one for this question"
+        assert len(it.supervisor.ended) == 100
+
+
+async def test_a_stream_reaches_the_client_as_it_comes() -> None:
+    async with place("--chunks", "1000", "--chunk-interval", "0.02") as it, Connection.open(it.port) as client:
+        await client.send("POST", CHAT, STREAM)
+        head = await client.head()
+        assert head.headers["x-accel-buffering"] == "no"
+        with trio.fail_after(10):
+            assert b"m 0" in await anext(client.chunks())
+
+
+@pytest.mark.parametrize(("options", "key"), [(("--prefill", "60"), "prefill"), (("--chunks", "9999"), "stream")])
+async def test_a_client_that_leaves_closes_the_upstream_and_ends_the_lease_once(
+    options: tuple[str, ...], key: str
+) -> None:
+    async with place(*options, "--chunk-interval", "0.02") as it:
+        async with Connection.open(it.port) as client:
+            await client.send("POST", CHAT, STREAM)
+            await it.wait(lambda: it.supervisor.out)
+            if key == "prefill":
+                await it.wait_seen("in_prefill")
+            else:
+                await client.head()
+        await it.wait_seen(f"left_in_{key}")
+        await it.wait(lambda: len(it.supervisor.ended) == 1)
+        assert not it.supervisor.out
+
+
+async def test_a_client_that_leaves_while_it_waits_leaves_nothing() -> None:
+    async with place() as it:
+        it.supervisor.hold = True
+        async with Connection.open(it.port) as client:
+            await client.send("POST", CHAT, BODY)
+            await it.wait(lambda: it.supervisor.waiting == 1)
+        await it.wait(lambda: it.supervisor.waiting == 0)
+        assert not it.supervisor.ended
+
+
+@pytest.mark.parametrize("options", [(), ("--close-delimited",)])
+async def test_an_upstream_that_dies_in_a_stream_is_never_a_clean_end(options: tuple[str, ...]) -> None:
+    async with place("--die-after-chunks", "2", "--chunk-interval", "0.05", *options) as it:
+        async with Connection.open(it.port) as client:
+            await client.send("POST", CHAT, STREAM)
+            await client.head()
+            if options:
+                # Nothing tells an early end from a good one when the connection is the frame.
+                received = b"".join([chunk async for chunk in client.chunks()])
+            else:
+                received = await read_until_cut(client)
+                assert b'"src": "swapyard"' in received
+        await it.wait(lambda: it.supervisor.rows)
+        assert not it.supervisor.out
+
+
+async def test_an_upstream_that_is_not_there_is_a_502_with_the_envelope() -> None:
+    async with place() as it:
+        it.supervisor.upstream = "http://127.0.0.1:1"
+        answer = await ask(it.port, "POST", CHAT, BODY)
+        assert (answer.status, answer.json["src"]) == (502, "swapyard")
+        assert it.supervisor.rows[0].error == "the model server does not accept connections"
+
+
+async def test_a_cut_ends_the_exchange_as_an_error_at_once() -> None:
+    async with place("--chunks", "9999", "--chunk-interval", "0.05") as it, Connection.open(it.port) as client:
+        await client.send("POST", CHAT, STREAM)
+        await client.head()
+        (lease,) = it.supervisor.out
+        it.relay.cut(lease)
+        received = await read_until_cut(client)
+        assert b"was stopped while it answered" in received
+        assert it.supervisor.ended == [lease]
+
+
+QUICK = Limits(keep_alive_after=0.1)
+
+
+async def test_a_client_that_waits_for_a_stream_gets_comments_and_then_the_stream() -> None:
+    async with place(limits=QUICK) as it, Connection.open(it.port) as client:
+        it.supervisor.hold = True
+        await client.send("POST", CHAT, STREAM)
+        assert (await client.head()).status == 200
+        assert await client.chunk() == b": waiting\n\n"
+        it.supervisor.release_waiters.set()
+        rest = b"".join([chunk async for chunk in client.chunks()])
+        assert rest.endswith(b"data: [DONE]\n\n")
+        assert it.supervisor.ended
+
+
+@pytest.mark.parametrize(("path", "begin"), [(CHAT, b"data: {"), (MESSAGES, b"event: error\n")])
+async def test_an_error_after_the_head_is_an_event_in_the_dialect_of_the_route(path: str, begin: bytes) -> None:
+    async with place(limits=QUICK) as it, Connection.open(it.port) as client:
+        it.supervisor.hold = True
+        it.supervisor.refuse = AcquireRefused(Refusal.START_FAILED, "it did not start")
+        await client.send("POST", path, STREAM)
+        await client.head()
+        await client.chunk()
+        it.supervisor.release_waiters.set()
+        received = await read_until_cut(client)
+        assert begin in received
+        assert b"it did not start" in received
+
+
+async def test_the_upstreams_own_error_keeps_its_status_or_becomes_an_event_after_the_head() -> None:
+    async with place("--status", "418", "--prefill", "0.4", limits=QUICK) as it:
+        plain = await ask(it.port, "POST", CHAT, BODY)
+        assert (plain.status, plain.json["error"]["message"]) == (418, "m says no")
+        async with Connection.open(it.port) as client:
+            await client.send("POST", CHAT, STREAM)
+            assert (await client.head()).status == 200
+            received = await read_until_cut(client)
+            assert b"m says no" in received
+
+
+@pytest.mark.parametrize("path", [CHAT, "/health", "/nothing"])
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+async def test_a_connection_that_shall_be_closed_is_closed(path: str, version: str) -> None:
+    async with place() as it:
+        stream = await trio.open_tcp_stream("127.0.0.1", it.port)
+        async with stream:
+            method = "POST" if path == CHAT else "GET"
+            await stream.send_all(
+                f"{method} {path} HTTP/{version}\r\nHost: h\r\nConnection: close\r\nContent-Length: 13\r\n\r\n"
+                '{"model":"m"}'.encode()
+            )
+            received = b""
+            with trio.fail_after(10):
+                while chunk := await stream.receive_some():
+                    received += chunk
+            assert received.startswith(b"HTTP/1.1 404" if path == "/nothing" else b"HTTP/1.1 200")
+
+
+async def test_requests_sent_ahead_are_answered_in_order() -> None:
+    async with place() as it:
+        stream = await trio.open_tcp_stream("127.0.0.1", it.port)
+        async with stream:
+            one = f'POST {CHAT} HTTP/1.1\r\nHost: h\r\nContent-Length: 13\r\n\r\n{{"model":"m"}}'
+            other = "GET /health HTTP/1.1\r\nHost: h\r\n\r\n"
+            await stream.send_all(((one + other) * 5).encode())
+            received = b""
+            with trio.fail_after(10):
+                while received.count(b"HTTP/1.1 200") < 10:
+                    received += await stream.receive_some()
+
+
+async def test_a_chunked_body_is_read_and_one_over_the_limit_is_refused_without_being_read() -> None:
+    async with place(limits=Limits(json_body=100)) as it:
+        async with Connection.open(it.port) as client:
+            lines = f"POST {CHAT} HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+            await client.stream.send_all(lines.encode() + b'd\r\n{"model":"m"}\r\n0\r\n\r\n')
+            received = await client.stream.receive_some()
+            assert received.startswith(b"HTTP/1.1 200")
+        async with Connection.open(it.port) as client:
+            lines = f"POST {CHAT} HTTP/1.1\r\nHost: h\r\nContent-Length: 99999999999\r\n\r\n"
+            await client.stream.send_all(lines.encode())
+            with trio.fail_after(10):
+                received = await client.stream.receive_some()
+            assert received.startswith(b"HTTP/1.1 413")
+        async with Connection.open(it.port) as client:
+            lines = f"POST {CHAT} HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+            await client.stream.send_all(lines.encode() + b"c8\r\n" + b" " * 200 + b"\r\n")
+            with trio.fail_after(10):
+                received = await client.stream.receive_some()
+            assert received.startswith(b"HTTP/1.1 413")
+        assert len(it.supervisor.ended) == 1
+
+
+async def test_preflights_and_open_paths() -> None:
+    async with place() as it:
+        asked = {"Access-Control-Request-Headers": "X-One, bad name, x-two"}
+        answer = await ask(it.port, "OPTIONS", CHAT, headers=asked)
+        assert (answer.status, answer.headers["access-control-allow-headers"]) == (204, "X-One, x-two")
+        for path in ("/health", "/wol-health", "/ready"):
+            assert (await ask(it.port, "GET", path)).body == b"OK"
+        unknown = await ask(it.port, "POST", "/api/models/unload/a/b")
+        assert (unknown.status, unknown.json["src"]) == (404, "swapyard")
+        assert (await ask(it.port, "GET", "/logs/stream/nobody")).status == 400
+
+
+async def test_unlisted_models_are_served_and_not_shown() -> None:
+    async with place() as it:
+        listed = (await ask(it.port, "GET", "/v1/models", headers={"Origin": "http://o"})).json["data"]
+        assert [entry["id"] for entry in listed] == ["m"]
+        assert (await ask(it.port, "POST", CHAT, {"model": "hidden"})).status == 200
+
+
+@pytest.mark.parametrize(
+    ("broken", "status"),
+    [
+        (ConversationEnded("gone"), 503),
+        (AcquireRefused(Refusal.OVERLOADED, "too many", 1.0), 429),
+        (ValueError("a defect of ours"), 500),
+    ],
+)
+async def test_whatever_goes_wrong_inside_is_the_envelope_without_its_details(broken: Exception, status: int) -> None:
+    async with place() as it:
+        it.supervisor.broken = broken
+        answer = await ask(it.port, "GET", "/running")
+        assert (answer.status, answer.json["src"]) == (status, "swapyard")
+        assert b"a defect of ours" not in answer.body
