@@ -1,0 +1,158 @@
+"""The ``swapctl`` command: questions to a running swapyard, over its control socket.
+
+Exit codes: 0 done, 1 refused or failed, 2 bad command line, 3 nothing listens. Rendering is
+``status_table.py``; the conversation is ``protocol/control_link.py``.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import msgspec
+import trio
+
+from protocol import runtime_dir
+from protocol.control import Done, Failed, Load, Logs, LogsReply, Reply, Reset, Status, StatusReply, Unload, Verb
+from protocol.control_link import ControlLink, open_control
+from protocol.errors import ProtocolError
+from protocol.events_link import Gap, follow_log
+from protocol.ids import ModelId
+from tools.status_table import render
+
+ANSWER_WITHIN = 10.0
+"""Seconds for questions that are answered at once; the others wait for a model."""
+REDRAW_EVERY = 1.0
+CLEAR = "\x1b[H\x1b[2J"
+
+
+class Refused(Exception):
+    """The supervisor said no; the text says why."""
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    options = parser().parse_args()
+    try:
+        directory = runtime_dir.find_running(options.runtime_dir)
+        trio.run(run, options, directory)
+    except Refused as refused:
+        sys.exit(fail(str(refused), 1))
+    except ProtocolError as error:
+        sys.exit(fail(str(error), 3))
+    except KeyboardInterrupt:
+        sys.exit(0)
+    except BrokenPipeError:
+        sys.exit(0)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--runtime-dir", type=Path, default=None, help="where the sockets of that swapyard are")
+    common.add_argument("-o", "--output", choices=["table", "json"], default="table")
+    made = argparse.ArgumentParser(prog="swapctl", description=__doc__, allow_abbrev=False)
+    commands = made.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    status = commands.add_parser("status", parents=[common], help="models and workers")
+    status.add_argument("--watch", action="store_true", help="go on until Ctrl-C")
+    unload = commands.add_parser("unload", parents=[common], help="stop models (none named: all)")
+    unload.add_argument("models", nargs="*", metavar="MODEL")
+    unload.add_argument("--drain", action="store_true", help="refuse nobody, wait until what runs has finished")
+    for name, text in (("load", "make a model ready"), ("reset", "forget a model's failures")):
+        commands.add_parser(name, parents=[common], help=text).add_argument("model", metavar="MODEL")
+    logs = commands.add_parser("logs", parents=[common], help="what a model wrote")
+    logs.add_argument("model", metavar="MODEL")
+    logs.add_argument("-f", "--follow", action="store_true", help="go on until Ctrl-C")
+    return made
+
+
+async def run(options: argparse.Namespace, directory: Path) -> None:
+    """One command."""
+    try:
+        async with open_control(directory) as link:
+            match options.command:
+                case "status":
+                    await show_status(link, options)
+                case "unload":
+                    await order(link, Unload(models=tuple(options.models), drain=options.drain), options)
+                case "load":
+                    await order(link, Load(model=options.model), options)
+                case "reset":
+                    await order(link, Reset(model=options.model), options)
+                case "logs":
+                    await show_logs(link, directory, options)
+    except* (Refused, ProtocolError, BrokenPipeError, KeyboardInterrupt) as group:
+        failure: BaseException = group
+        while isinstance(failure, BaseExceptionGroup):
+            failure = failure.exceptions[0]
+    else:
+        return
+    raise failure
+
+
+async def ask(link: ControlLink, verb: Verb, within: float | None = None) -> Reply:
+    """The reply, or ``Refused``; waits ``within`` seconds, ``ANSWER_WITHIN`` if not said."""
+    reply = await link.ask(verb, timeout=ANSWER_WITHIN if within is None else within)
+    if isinstance(reply, Failed):
+        raise Refused(reply.text)
+    return reply
+
+
+async def show_status(link: ControlLink, options: argparse.Namespace) -> None:
+    """Once, or again and again."""
+    while True:
+        reply = await ask(link, Status())
+        assert isinstance(reply, StatusReply)
+        text = msgspec.json.format(msgspec.json.encode(reply)).decode() if options.output == "json" else render(reply)
+        emit(f"{CLEAR if options.watch and options.output == 'table' else ''}{text}\n")
+        if not options.watch:
+            return
+        await trio.sleep(REDRAW_EVERY)
+
+
+async def order(link: ControlLink, verb: Verb, options: argparse.Namespace) -> None:
+    """Ask for something that may take as long as a model takes."""
+    await ask(link, Status())  # somebody is there: the next answer may take its time
+    reply = await ask(link, verb, float("inf"))
+    if options.output == "json":
+        emit(msgspec.json.encode({"done": isinstance(reply, Done)}).decode() + "\n")
+
+
+async def show_logs(link: ControlLink, directory: Path, options: argparse.Namespace) -> None:
+    """The kept lines, and with ``-f`` those that come."""
+
+    async def snapshot() -> LogsReply:
+        reply = await ask(link, Logs(model=options.model))
+        assert isinstance(reply, LogsReply)
+        return reply
+
+    kept = await snapshot()
+    if not options.follow:
+        write_lines(kept.lines, options.output)
+        return
+    async with follow_log(runtime_dir.endpoint(directory, "events"), ModelId(kept.model), snapshot) as batches:
+        async for batch in batches:
+            if isinstance(batch, Gap):
+                print(f"--- {batch.missed} lines were not seen here", file=sys.stderr)
+            else:
+                write_lines(batch, options.output)
+
+
+def write_lines(lines: tuple[str, ...], output: str) -> None:
+    """As they are, or one JSON text each."""
+    emit("".join(f"{msgspec.json.encode(line).decode() if output == 'json' else line}\n" for line in lines))
+
+
+def emit(text: str) -> None:
+    """To stdout, at once."""
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def fail(text: str, status: int) -> int:
+    """One line for people."""
+    print(f"swapctl: {text}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""``swapyard serve``: checks its options and becomes the guardian (``python -P -m supervisor``).
+
+Used by ``cli.py`` and ``demo.py``. A bad command line ends with one clear line and exit 2.
+"""
+
+import argparse
+import ipaddress
+import os
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+LATER = ("--config-dir", "--tls-cert-file", "--tls-key-file", "--watch-config")
+
+
+def serve(arguments: list[str]) -> NoReturn:
+    """Check the options of ``serve`` and become the guardian."""
+    for word in arguments:
+        option = "-" + word.lstrip("-").partition("=")[0]
+        if f"-{option}" in LATER:
+            fail(f"{word.partition('=')[0]} comes with a later version")
+    found = serve_parser().parse_args(arguments)
+    host, port = listen_address(found.listen)
+    if not is_loopback(host):
+        say(f"listening on {found.listen}: everybody who reaches this machine can use it; set apiKeys to ask for a key")
+    command = ["--config", str(found.config), "--listen", f"{host}:{port}"]
+    for name in ("workers", "runtime_dir", "log_level"):
+        value = getattr(found, name)
+        if value is not None:
+            command += [f"--{name.replace('_', '-')}", str(value)]
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "supervisor", *command])  # noqa: S606 (no shell is wanted)
+
+
+def serve_parser() -> argparse.ArgumentParser:
+    """The options of ``serve``; one dash works as well as two."""
+    parser = argparse.ArgumentParser(prog="swapyard serve", allow_abbrev=False)
+    parser.add_argument("--config", "-config", type=Path, required=True, metavar="FILE", help="the configuration")
+    parser.add_argument(
+        "--listen",
+        "-listen",
+        default="127.0.0.1:8080",
+        metavar="[HOST]:PORT",
+        help="where to listen (127.0.0.1:8080); 0.0.0.0:8080 opens it to the network",
+    )
+    parser.add_argument(
+        "--workers", "-workers", type=_count, default=None, help="gateway processes (1, or 2 with 4 cores)"
+    )
+    parser.add_argument("--runtime-dir", "-runtime-dir", type=Path, default=None, help="where the sockets are")
+    parser.add_argument("--log-level", choices=["debug", "info", "warning", "error"], default=None)
+    return parser
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or not 1 <= int(text) <= 64:
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected 1 to 64")
+    return int(text)
+
+
+def listen_address(text: str) -> tuple[str, int]:
+    """Host and port; an empty host is all addresses."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdigit() or int(port) > 65535:
+        fail(f"--listen {text}: expected [HOST]:PORT, such as 127.0.0.1:8080 or :8080")
+    return host, int(port)
+
+
+def is_loopback(host: str) -> bool:
+    """Can only this machine reach it?"""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def say(text: str) -> None:
+    """One line for people."""
+    print(f"swapyard: {text}", file=sys.stderr)
+
+
+def fail(text: str) -> NoReturn:
+    """One line, exit 2."""
+    say(text)
+    sys.exit(2)

@@ -1,0 +1,72 @@
+"""``swapctl status`` as text: pure, from a reply to lines. Times in people's units."""
+
+from collections.abc import Sequence
+
+from protocol.control import ModelStatus, StatusReply, WorkerStatus
+
+_HEAD = ("MODEL", "PHASE", "PID", "PORT", "UP", "LEASES", "WAITING", "TTL LEFT", "LAST FAILURE")
+_LONGEST_FAILURE = 60
+
+
+def render(status: StatusReply) -> str:
+    """The whole table."""
+    state = "shutting down" if status.shutting_down else f"up {duration(status.uptime)}"
+    first = f"swapyard {status.version} · {status.listen} · pid {status.pid} · {state} · {status.starts} starts, "
+    return "\n".join(
+        [
+            first + f"{status.swaps} swaps",
+            "",
+            *columns([_HEAD, *(_model(model) for model in status.models)]),
+            "",
+            *columns([("WORKER", "PID", "UP", "LEASES", "WAITING", "RESTARTS"), *map(_worker, status.workers)]),
+        ]
+    )
+
+
+def columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Aligned text; the last column as long as it is."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def duration(seconds: float | None) -> str:
+    """``4s``, ``3m12s``, ``5h02m``, ``9d04h``; nothing for None."""
+    if seconds is None:
+        return ""
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02}s"
+    if whole < 86400:
+        return f"{whole // 3600}h{whole % 3600 // 60:02}m"
+    return f"{whole // 86400}d{whole % 86400 // 3600:02}h"
+
+
+def _model(model: ModelStatus) -> tuple[str, ...]:
+    failure = model.last_failure[:_LONGEST_FAILURE]
+    if model.retry_in is not None:
+        failure = f"{failure} (next try in {model.retry_in:.0f} s)"
+    return (
+        model.id,
+        model.phase,
+        "" if model.pid is None else str(model.pid),
+        port_of(model.upstream),
+        duration(model.uptime),
+        f"{model.leases}/{model.limit}",
+        str(model.waiting),
+        "" if model.ttl_left is None else duration(model.ttl_left),
+        failure,
+    )
+
+
+def _worker(worker: WorkerStatus) -> tuple[str, ...]:
+    pid = "starting" if worker.pid is None else str(worker.pid)
+    counts = (str(worker.leases), str(worker.waiting), str(worker.restarts))
+    return (str(worker.slot), pid, duration(worker.uptime), *counts)
+
+
+def port_of(upstream: str) -> str:
+    """The port of a base URL, or nothing."""
+    port = upstream.rpartition(":")[2].partition("/")[0]
+    return port if port.isdigit() else ""
