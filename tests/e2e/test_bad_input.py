@@ -54,13 +54,15 @@ async def test_every_refusal_is_the_json_envelope() -> None:
 async def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[bytes]:
     """The command line to its end."""
     command = [sys.executable, "-P", "-m", "tools.cli", *arguments]
+    if arguments[0] == "serve" and "--runtime-dir" not in arguments:
+        command += ["--runtime-dir", str(cwd / "run")]
     with trio.fail_after(30):
         return await trio.run_process(command, capture_stdout=True, capture_stderr=True, check=False, cwd=cwd)  # noqa: TID251
 
 
 BAD_FILES = {
     "bad yaml": ("models: {a: [", 1),
-    "duplicate key": ("models:\n  a: {cmd: x --port ${PORT}}\n  a: {cmd: y --port ${PORT}}\n", 3),
+    "duplicate key": ("models:\n  a: {cmd: 'x ${PORT}'}\n  a: {cmd: 'y ${PORT}'}\n", 3),
     "duplicate alias": (
         "models:\n  a: {cmd: 'x ${PORT}', aliases: [z]}\n  b: {cmd: 'x ${PORT}', aliases: [z]}\n",
         3,

@@ -4,6 +4,7 @@ The models are generated (tests/support/tiny_models.py): they answer nonsense, b
 two seeds answer differently.
 """
 
+import json
 import sys
 from functools import partial
 from typing import Any
@@ -13,10 +14,12 @@ import openai
 import pytest
 import trio
 
+from tests.support.http import Answer, Connection
 from tests.support.tiny_models import tiny_model
-from tests.support.yard import Yard, yard
+from tests.support.yard import PATIENCE, Yard, yard
 
-ASK = [{"role": "user", "content": "Say something."}]
+PLAIN = {"temperature": 0}
+ASK: list[dict[str, str]] = [{"role": "user", "content": "Say something."}]
 
 
 @pytest.fixture
@@ -68,11 +71,13 @@ def openai_round(client: openai.OpenAI, model: str) -> str:
 
 def anthropic_round(client: anthropic.Anthropic, model: str) -> None:
     messages: Any = ASK
-    whole = client.messages.create(model=model, messages=messages, max_tokens=12)
+    whole = client.messages.create(model=model, messages=messages, max_tokens=40, extra_body=PLAIN)
     assert whole.usage.output_tokens > 0
-    with client.messages.stream(model=model, messages=messages, max_tokens=12) as stream:
-        assert "".join(stream.text_stream)
-        assert stream.get_final_message().usage.output_tokens > 0
+    with client.messages.stream(model=model, messages=messages, max_tokens=40, extra_body=PLAIN) as stream:
+        streamed = "".join(stream.text_stream)
+        assert stream.get_final_message().usage.output_tokens == whole.usage.output_tokens
+    assert streamed == "".join(block.text for block in whole.content if block.type == "text")
+    assert streamed
 
 
 async def test_models_chat_messages_completions_and_embeddings_on_both_models_in_turn(config: str) -> None:
@@ -108,3 +113,44 @@ async def test_refusals_become_the_clients_own_errors(config: str) -> None:
 
         await trio.to_thread.run_sync(check)
         assert "secret" not in it.log()
+
+
+async def test_two_hundred_mixed_requests_from_twenty_clients_over_two_workers(config: str) -> None:
+    body = {"messages": ASK, "max_tokens": 8, "temperature": 0}
+    async with yard(config, "--workers", "2") as it:
+        right = {}
+        for model in ("small", "other"):
+            answer = await it.ask("POST", "/v1/chat/completions", {"model": model, **body})
+            right[model] = answer.json["choices"][0]["message"]["content"]
+        assert right["small"] != right["other"]
+        before = (await it.status()).swaps
+        answered: list[str] = []
+
+        async def client(number: int) -> None:
+            async with Connection.open(it.port) as connection:
+                for turn in range(10):
+                    model, stream = ("small", "other")[(number + turn) % 2], (number + turn) % 3 == 0
+                    asked = {"model": model, "stream": stream, **body}
+                    answer = await connection.ask("POST", "/v1/chat/completions", asked)
+                    assert answer.status == 200, answer
+                    assert text_of(answer, stream=stream) == right[model]
+                    answered.append(model)
+
+        with trio.fail_after(PATIENCE * 4):
+            async with trio.open_nursery() as nursery:
+                for number in range(20):
+                    nursery.start_soon(client, number)
+        assert (answered.count("small"), answered.count("other")) == (100, 100)
+        for model in ("small", "other"):
+            await it.wait_model(model, lambda row: row.leases == row.waiting == 0)
+        status = await it.status()
+        assert 1 <= status.swaps - before <= 40, status.swaps
+        assert sum(worker.leases + worker.waiting for worker in status.workers) == 0
+
+
+def text_of(answer: Answer, *, stream: bool) -> str:
+    """The text of a chat completion, whole or streamed."""
+    if not stream:
+        return str(answer.json["choices"][0]["message"]["content"])
+    events = [line[6:] for line in answer.body.decode().split("\n\n") if line.startswith("data: {")]
+    return "".join(json.loads(event)["choices"][0]["delta"].get("content") or "" for event in events)

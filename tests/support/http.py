@@ -32,7 +32,7 @@ class Connection:
     """One connection to a server; requests follow each other on it."""
 
     stream: trio.SocketStream
-    h11: h11.Connection = field(default_factory=lambda: h11.Connection(h11.CLIENT, max_incomplete_event_size=1 << 20))
+    wire: h11.Connection = field(default_factory=lambda: h11.Connection(h11.CLIENT, max_incomplete_event_size=1 << 20))
 
     @classmethod
     @asynccontextmanager
@@ -60,9 +60,9 @@ class Connection:
             lines += [("Content-Length", str(len(payload)))]
             if "content-type" not in names:
                 lines += [("Content-Type", "application/json")]
-        head = self.h11.send(h11.Request(method=method, target=path, headers=lines)) or b""
-        data = self.h11.send(h11.Data(data=payload)) or b"" if payload else b""
-        await self.stream.send_all(head + data + (self.h11.send(h11.EndOfMessage()) or b""))
+        head = self.wire.send(h11.Request(method=method, target=path, headers=lines)) or b""
+        data = self.wire.send(h11.Data(data=payload)) or b"" if payload else b""
+        await self.stream.send_all(head + data + (self.wire.send(h11.EndOfMessage()) or b""))
 
     async def head(self) -> Answer:
         """Wait for the head of the answer."""
@@ -73,17 +73,19 @@ class Connection:
         headers = {name.decode().lower(): value.decode() for name, value in event.headers}
         return Answer(event.status_code, headers)
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    def chunks(self) -> "Chunks":
         """The body as it arrives; ``h11.RemoteProtocolError`` if it is cut."""
-        while True:
-            event = await self._next()
-            if isinstance(event, h11.Data):
-                yield bytes(event.data)
-            else:
-                assert isinstance(event, h11.EndOfMessage), event
-                break
-        if self.h11.our_state is h11.DONE and self.h11.their_state is h11.DONE:
-            self.h11.start_next_cycle()
+        return Chunks(self)
+
+    async def chunk(self) -> bytes | None:
+        """The next piece of the body, None at its end."""
+        event = await self._next()
+        if isinstance(event, h11.Data):
+            return bytes(event.data)
+        assert isinstance(event, h11.EndOfMessage), event
+        if self.wire.our_state is h11.DONE and self.wire.their_state is h11.DONE:
+            self.wire.start_next_cycle()
+        return None
 
     async def ask(
         self,
@@ -102,12 +104,28 @@ class Connection:
         return answer
 
     async def _next(self) -> Any:
-        while (event := self.h11.next_event()) is h11.NEED_DATA:
+        while (event := self.wire.next_event()) is h11.NEED_DATA:
             try:
-                self.h11.receive_data(await self.stream.receive_some(65536))
+                self.wire.receive_data(await self.stream.receive_some(65536))
             except trio.BrokenResourceError as error:
                 raise h11.RemoteProtocolError("the connection broke") from error
         return event
+
+
+class Chunks:
+    """An iterator that may be left at any moment, unlike a generator."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        chunk = await self._connection.chunk()
+        if chunk is None:
+            raise StopAsyncIteration
+        return chunk
 
 
 async def ask(

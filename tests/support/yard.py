@@ -8,20 +8,21 @@ leftovers are found wherever they were re-parented.
 import os
 import secrets
 import signal
+import socket
 import subprocess  # noqa: TID251 (tests start the program as a user does)
 import sys
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import trio
-from protocol.control_link import open_control
 
 from protocol import runtime_dir
 from protocol.control import ModelStatus, Reply, Status, StatusReply, Verb
+from protocol.control_link import open_control
 from tests.support.http import Answer, ask
 
 ROOT = Path(__file__).parents[2]
@@ -47,6 +48,19 @@ def marked(mark: str) -> set[int]:
             except OSError:
                 continue
     return found
+
+
+def free_ports(count: int = 8) -> int:
+    """The first of so many consecutive free ports, below the range that the system hands out itself."""
+    while True:
+        first = 10_000 + secrets.randbelow(2_000) * 10
+        with ExitStack() as stack:
+            try:
+                for port in range(first, first + count):
+                    stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return first
 
 
 async def wait_gone(mark: str, within: float) -> set[int]:
@@ -129,19 +143,22 @@ async def yard(
     mark = mark or secrets.token_hex(8)
     with tempfile.TemporaryDirectory(prefix="yard-") as scratch:
         base = Path(scratch)
+        if "startPort" not in config:
+            config = f"startPort: {free_ports()}\n{config}"
         (base / "config.yaml").write_text(config)
         place = directory or base / "run"
         stderr = base / "stderr"
         command = [sys.executable, "-P", "-m", "tools.cli", "serve", "--config", str(base / "config.yaml")]
         command += ["--listen", "127.0.0.1:0", "--runtime-dir", str(place), *arguments]
-        process = await trio.lowlevel.open_process(  # noqa: TID251 (tests start the program as a user does)
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=stderr.open("wb"),
-            env={**os.environ, "SWAPYARD_TEST": mark},
-            cwd=base,
-        )
+        with stderr.open("wb") as sink:
+            process = await trio.lowlevel.open_process(  # noqa: TID251 (tests start the program as a user does)
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=sink,
+                env={**os.environ, "SWAPYARD_TEST": mark},
+                cwd=base,
+            )
         found = Yard(process, mark, place, stderr=stderr)
         try:
             async with trio.open_nursery() as nursery:
@@ -159,6 +176,8 @@ async def yard(
             sys.stderr.write(f"--- what the yard wrote ---\n{stderr.read_text()[-8000:]}\n")
             raise
         finally:
+            if process.stdout is not None:
+                await trio.aclose_forcefully(process.stdout)
             for pid in marked(mark):
                 os.kill(pid, signal.SIGKILL)  # noqa: TID251 (nothing of a failed test may live on)
 
