@@ -46,6 +46,8 @@ class Guardian:
     lock: runtime_dir.Lock
     wards: dict[str, Ward] = field(default_factory=dict)
     rest: bytes = b""
+    started: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    """Kept for ever: an object that is thrown away waits for its process, and would take the exit status."""
 
     def run(self, command: list[str]) -> int:
         """Start the supervisor, watch it to its end, clean up; the exit status."""
@@ -69,7 +71,8 @@ class Guardian:
         fds = {"SWAPYARD_GUARDIAN_ALIVE": alive, "SWAPYARD_GUARDIAN_TELL": tell, "SWAPYARD_LOCK_FD": self.lock.fd}
         env = os.environ | {name: str(fd) for name, fd in fds.items()}
         # A session of its own: Ctrl-C reaches the supervisor once, through us.
-        return subprocess.Popen(command, env=env, pass_fds=tuple(fds.values()), start_new_session=True).pid
+        self.started.append(subprocess.Popen(command, env=env, pass_fds=tuple(fds.values()), start_new_session=True))
+        return self.started[-1].pid
 
     def _watch(self, child: int, waking: int, tell: int) -> int:
         """Until the supervisor has ended; its wait status."""
@@ -121,7 +124,7 @@ class Guardian:
             return
         self.lock.mark(runtime_dir.STOPPING)
         now = time.monotonic()
-        stoppers = [_run(ward) for ward in self.wards.values()]
+        stoppers = [self._run(ward) for ward in self.wards.values()]
         latest = now + max((ward.grace for ward in self.wards.values()), default=0.0)
         terminated: set[int] = set()
         while True:
@@ -136,28 +139,29 @@ class Guardian:
             terminated |= left
             select.select([], [], [], _TURN)
 
+    def _run(self, ward: Ward) -> int | None:
+        """Start one stop command; its pid."""
+        argv = [word.replace("${PID}", str(ward.pid or 0)) for word in ward.cmd_stop]
+        try:
+            stopper = subprocess.Popen(
+                argv,
+                env=os.environ | ward.env,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        except OSError as error:
+            _say(f"cmdStop {argv[0]!r} did not start: {error.strerror}")
+            return None
+        self.started.append(stopper)
+        return stopper.pid
+
     def _spared(self, stoppers: list[int | None]) -> set[int]:
         """Processes that a stop command is still to end, and the commands themselves."""
         roots = {ward.pid for ward in self.wards.values() if ward.pid is not None} | {pid for pid in stoppers if pid}
         alive = descendants(os.getpid())
         return {pid for root in roots & alive for pid in (root, *descendants(root))}
-
-
-def _run(ward: Ward) -> int | None:
-    """Start one stop command; its pid."""
-    argv = [word.replace("${PID}", str(ward.pid or 0)) for word in ward.cmd_stop]
-    try:
-        return subprocess.Popen(
-            argv,
-            env=os.environ | ward.env,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        ).pid
-    except OSError as error:
-        _say(f"cmdStop {argv[0]!r} did not start: {error.strerror}")
-        return None
 
 
 def _reap(child: int | None) -> int | None:

@@ -21,7 +21,7 @@ def text_of(answer: Any) -> str:
 
 
 async def test_a_request_loads_its_model_and_a_request_for_the_other_swaps() -> None:
-    async with yard(TWO) as it:
+    async with yard(TWO, "--log-level", "debug") as it:  # which checks the invariants after every event
         first = await it.chat("one")
         assert first.status == 200
         assert "one" in text_of(first)
