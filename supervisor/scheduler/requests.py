@@ -33,7 +33,13 @@ class Requests:
 
     def abandoned(self, event: ev.RequestAbandoned) -> None:
         """The caller has gone, before or after the grant."""
-        self._abandon(event.call)
+        waiter = self._board.waiters.get(event.call)
+        if waiter is not None:
+            self._steps.withdraw(waiter)
+            return
+        lease = self._board.lease_of.get(event.call)
+        if lease is not None:
+            self._steps.end_lease(self._board.leases[lease], self._steps.now)
 
     def released(self, event: ev.LeaseReleased) -> None:
         """An exchange has ended; unknown leases have ended already."""
@@ -104,12 +110,3 @@ class Requests:
             deadline=min(latest, request.deadline) if request and request.deadline is not None else latest,
             wants_progress=request.wants_progress if request else False,
         )
-
-    def _abandon(self, call: CallId) -> None:
-        waiter = self._board.waiters.get(call)
-        if waiter is not None:
-            self._steps.withdraw(waiter)
-            return
-        lease = self._board.lease_of.get(call)
-        if lease is not None:
-            self._steps.end_lease(self._board.leases[lease], self._steps.now)
