@@ -121,16 +121,24 @@ class Place:
                 await trio.sleep(0.01)
 
 
+async def announced_port(server: trio.Process) -> int:
+    """The port that a model server says it listens on."""
+    assert server.stdout is not None
+    said = b""
+    with trio.fail_after(PATIENCE):
+        while not said.endswith(b"\n"):
+            said += await server.stdout.receive_some()
+    return int(said.split()[-1])
+
+
 @asynccontextmanager
 async def place(*options: str, limits: Limits | None = None) -> AsyncIterator[Place]:
     """A worker in front of a model server with these options."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        server_port = probe.getsockname()[1]
     server = await trio.lowlevel.open_process(  # noqa: TID251 (as above)
-        [sys.executable, str(MODEL_SERVER), "--port", str(server_port), "--name", "m", *options],
-        stdout=subprocess.DEVNULL,
+        [sys.executable, str(MODEL_SERVER), "--port", "0", "--name", "m", *options],
+        stdout=subprocess.PIPE,
     )
+    server_port = await announced_port(server)
     supervisor = FakeSupervisor(f"http://127.0.0.1:{server_port}", limits or Limits())
     relay = Relay(supervisor)
     app = make_app(supervisor, relay, "ipc:///nowhere", Draining())
@@ -142,13 +150,6 @@ async def place(*options: str, limits: Limits | None = None) -> AsyncIterator[Pl
         async with trio.open_nursery() as nursery:
             nursery.start_soon(lambda: hypercorn_serve(app, config, shutdown_trigger=end.wait, mode="asgi"))
             port = listener.getsockname()[1]
-            with trio.fail_after(PATIENCE):
-                while True:
-                    try:
-                        await ask(server_port, "GET", "/health")
-                        break
-                    except OSError:
-                        await trio.sleep(0.01)
             try:
                 yield Place(port, server_port, supervisor, relay, server)
             finally:
@@ -156,9 +157,11 @@ async def place(*options: str, limits: Limits | None = None) -> AsyncIterator[Pl
                     if server.returncode is None:
                         server.send_signal(signal.SIGKILL)
                     await server.wait()
-            await relay.aclose()
+                    assert server.stdout is not None
+                    await server.stdout.aclose()
             end.set()
             nursery.cancel_scope.deadline = trio.current_time() + 3
+        await relay.aclose()
         listener.detach()
 
 

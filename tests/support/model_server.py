@@ -20,7 +20,7 @@ LAST: dict[str, Any] = {"headers": [], "body": "", "path": ""}
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(allow_abbrev=False)
-    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--port", type=int, required=True, help="0: any, it says which")
     parser.add_argument("--name", default="fake")
     parser.add_argument("--ready-after", type=float, default=0.0, help="seconds until /health says 200")
     parser.add_argument("--never-ready", action="store_true")
@@ -151,7 +151,7 @@ def write_piece(writer: asyncio.StreamWriter, data: bytes) -> None:
 
 async def main() -> None:
     server = await asyncio.start_server(serve_connection, "127.0.0.1", OPTIONS.port, limit=1 << 20)
-    print(f"{OPTIONS.name} listens on {OPTIONS.port}", flush=True)
+    print(f"{OPTIONS.name} listens on {server.sockets[0].getsockname()[1]}", flush=True)
     async with server:
         await server.serve_forever()
 

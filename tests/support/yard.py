@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -50,17 +51,24 @@ def marked(mark: str) -> set[int]:
     return found
 
 
-def free_ports(count: int = 8) -> int:
-    """The first of so many consecutive free ports, below the range that the system hands out itself."""
-    while True:
-        first = 10_000 + secrets.randbelow(2_000) * 10
+def free_ports(many: int = 8) -> int:
+    """The first of so many consecutive free ports, below the range that the system hands out itself.
+
+    Each test process has a block of its own, so that several test runs do not get in each other's way.
+    """
+    for turn in _TURNS:
+        first = 10_000 + os.getpid() % 200 * 100 + turn % 10 * 10
         with ExitStack() as stack:
             try:
-                for port in range(first, first + count):
+                for port in range(first, first + many):
                     stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
             except OSError:
                 continue
         return first
+    raise AssertionError("there is no end to the turns")
+
+
+_TURNS = count(1)
 
 
 async def wait_gone(mark: str, within: float) -> set[int]:

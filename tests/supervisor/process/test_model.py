@@ -15,23 +15,17 @@ from supervisor.process import tree
 from supervisor.process.model import LaunchSpec, ModelProcess
 from supervisor.process.output import OutputRing
 from supervisor.scheduler.events import Event, ModelExited, ModelReady, ModelStartFailed, StopOverdue
-from tests.support.yard import MODEL_SERVER
+from tests.support.yard import MODEL_SERVER, free_ports
 
 M = ModelId("m")
 LIMIT = 20.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Life:
     """A model process and what it reported."""
 
     def __init__(self, *options: str, argv: tuple[str, ...] | None = None, **spec: Any) -> None:
-        port = free_port()
+        port = free_ports(1)
         command = (sys.executable, str(MODEL_SERVER), "--port", str(port), *options)
         made: dict[str, Any] = {
             "env": (),
