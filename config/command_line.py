@@ -13,12 +13,15 @@ def split(text: str) -> tuple[str, ...]:
     return tuple(_tokens(_join_lines(text)))
 
 
+def without_comments(text: str) -> str:
+    """Without comment lines. Placeholders are replaced after this, so those in a comment mean nothing (§3)."""
+    return "\n".join(line for line in text.split("\n") if not line.strip().startswith("#"))
+
+
 def _join_lines(text: str) -> str:
     lines = []
-    for line in text.split("\n"):
+    for line in without_comments(text).split("\n"):
         stripped = line.strip()
-        if stripped.startswith("#"):
-            continue
         lines.append(stripped[:-1] + " " if stripped.endswith("\\") else line)
     return "\n".join(lines)
 

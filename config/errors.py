@@ -26,13 +26,18 @@ class Problem:
 
     def __str__(self) -> str:
         place = f"{self.where}: " if self.where else ""
-        return f"{self.file}:{self.line}:{self.column}: {self.severity}: {place}{self.text}"
+        return _printable(f"{self.file}:{self.line}:{self.column}: {self.severity}: {place}{self.text}")
+
+
+def _printable(line: str) -> str:
+    """The same with line ends and terminal controls escaped: ids and file names may hold any character."""
+    if line.isprintable():
+        return line
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in line)
 
 
 class Problems:
-    """The findings about one file, in the order they were made; at most ``MOST``."""
-
-    MOST = 1000
+    """The findings about one file. Bounded by what ``load.py`` lets through: none is ever dropped."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -40,8 +45,7 @@ class Problems:
 
     def add(self, severity: Severity, at: tuple[int, int], where: str, text: str) -> None:
         """Note one; ``at`` is (line, column) from 1."""
-        if len(self._found) < self.MOST:
-            self._found.append(Problem(severity, self._file, *at, where, text))
+        self._found.append(Problem(severity, self._file, *at, where, text))
 
     def error(self, at: tuple[int, int], where: str, text: str) -> None:
         """The file cannot be used."""

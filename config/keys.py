@@ -12,11 +12,12 @@ from config import values
 from config.errors import Problems
 from config.load import MapNode
 
+LAST_PORT = 65535
 TOP: Mapping[str, values.Reader] = {
     "models": values.mapping,
     "groups": values.mapping,
     "gateway": values.mapping,
-    "startPort": values.whole(1, "a port"),
+    "startPort": values.whole(1, "a port", LAST_PORT),
     "healthCheckTimeout": values.seconds(0),
     "unloadTimeout": values.seconds(0),
     "globalTTL": values.seconds(0),
@@ -35,7 +36,7 @@ MODEL: Mapping[str, values.Reader] = {
     "description": values.text,
     "unlisted": values.boolean,
     "useModelName": values.text,
-    "concurrencyLimit": values.whole(0, "a number of requests"),
+    "concurrencyLimit": values.limit,
     "queueLimit": values.whole(0, "a number of requests"),
     "queueTimeout": values.seconds(1),
     "unloadTimeout": values.seconds(0),

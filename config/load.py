@@ -6,9 +6,9 @@ bounded, every value knows its line and column. Called by ``check.py``.
 """
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import yaml  # noqa: TID251 (this is the one file)
 
@@ -17,10 +17,14 @@ from config.errors import Problems
 MOST_NODES = 100_000
 """Values after alias expansion: more than any real file has, less than a bomb needs."""
 DEEPEST = 100
+"""Levels of nesting, also through aliases; an alias that contains itself ends here too."""
 MOST_BYTES = 4 * 1024 * 1024
 
 _INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+_ODD = re.compile("[\0\ud800-\udfff]")
+_SECRET = re.compile(r"apiKeys\b|models\..*\.env\b")
+"""Paths of values that are never repeated, nor are keys that somebody wrote there by mistake."""
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 _BOOLS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 
@@ -62,7 +66,8 @@ class MapNode(Node):
 def read(file: Path, problems: Problems) -> MapNode | None:
     """The tree of a file's first document; None when there is none, with the reason in ``problems``."""
     try:
-        data = file.read_bytes()
+        with file.open("rb") as source:
+            data = source.read(MOST_BYTES + 1)
     except OSError as error:
         problems.error((1, 1), "", f"cannot be read: {error.strerror}")
         return None
@@ -72,8 +77,8 @@ def read(file: Path, problems: Problems) -> MapNode | None:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        problems.error((line, 1), "", "is not UTF-8 text")
+        before = data[: error.start].decode("utf-8-sig")
+        problems.error(_place(before, len(before)), "", "is not UTF-8 text")
         return None
     return parse(text, problems)
 
@@ -87,8 +92,9 @@ def parse(text: str, problems: Problems) -> MapNode | None:
         at = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         problems.error(at, "", f"not YAML: {error.problem or error.context}")
         return None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        problems.error((1, 1), "", f"not YAML: {error}")
+    except yaml.reader.ReaderError as error:
+        code = error.character if isinstance(error.character, int) else ord(error.character)
+        problems.error(_place(text, error.position), "", f"not YAML: the character U+{code:04X} is not allowed")
         return None
     if root is None or (isinstance(root, yaml.ScalarNode) and root.value in _NULLS):
         return MapNode((1, 1), "")
@@ -99,11 +105,48 @@ def parse(text: str, problems: Problems) -> MapNode | None:
     return tree
 
 
+def _place(text: str, position: int) -> tuple[int, int]:
+    """Line and column, from 1, of a position in a text."""
+    before = text[:position]
+    return before.count("\n") + 1, position - before.rfind("\n")
+
+
+class _Composer(yaml.SafeLoader):
+    """PyYAML's composer with three rules of ours: bounded nesting, anchors may be defined again, and an
+    undefined alias is not repeated in the complaint (it may be a key that somebody forgot to quote)."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Called by PyYAML for each value, from within its container."""
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]  # PyYAML's stubs leave it out
+        if isinstance(event, yaml.AliasEvent):
+            if event.anchor not in self.anchors:
+                raise _not_yaml("an alias that is not defined before (quote text that starts with '*')", event)
+        elif event.anchor is not None:
+            self.anchors.pop(event.anchor, None)
+        if self._depth > DEEPEST:
+            raise _not_yaml(f"nested deeper than {DEEPEST} levels", event)
+        self._depth += 1
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+
+def _not_yaml(text: str, event: Any) -> yaml.MarkedYAMLError:
+    return yaml.composer.ComposerError(None, None, text, event.start_mark)
+
+
 def _compose(text: str) -> yaml.Node | None:
-    loader = yaml.SafeLoader(text)
+    loader = _Composer(text)
     try:
         # get_node composes the first document only; what follows is not looked at.
         return loader.get_node() if loader.check_node() else None
+    except (ValueError, OverflowError) as error:
+        # PyYAML lets Python's own complaint about "\UFFFFFFFF" and the like through.
+        raise yaml.scanner.ScannerError(None, None, "an escape names no character", loader.get_mark()) from error
     finally:
         loader.dispose()
 
@@ -135,7 +178,7 @@ class _Builder:
                 items = [self.build(item, f"{path}[{i}]", depth + 1) for i, item in enumerate(node.value)]
                 return ListNode(_at(node), path, items)
             case _:
-                return _scalar(node, path)
+                return self._scalar(node, path)
 
     def _mapping(self, node: yaml.MappingNode, path: str, depth: int) -> MapNode:
         made = MapNode(_at(node), path)
@@ -149,9 +192,8 @@ class _Builder:
                 continue
             if name in made.entries:
                 first = made.key_at[name][0]
-                self._problems.error(
-                    _at(key), f"{path}.{name}".strip("."), f"stands here twice (first in line {first})"
-                )
+                where = path if _SECRET.match(path) else f"{path}.{name}".strip(".")
+                self._problems.error(_at(key), where, f"stands here twice (first in line {first})")
                 continue
             made.entries[name] = self.build(value, f"{path}.{name}".strip("."), depth + 1)
             made.key_at[name] = _at(key)
@@ -163,25 +205,32 @@ class _Builder:
         if not isinstance(source, yaml.MappingNode):
             self._problems.error(_at(source), path, "'<<' takes a mapping or a list of mappings")
             return
-        for name, value in self._entries(self._mapping(source, path, depth + 1)):
+        # Through build, which counts: merges of merges grow like aliases of aliases.
+        merged = self.build(source, path, depth + 1)
+        for name, value in merged.entries.items() if isinstance(merged, MapNode) else ():
             into.entries.setdefault(name, value)
             into.key_at.setdefault(name, value.at)
 
-    @staticmethod
-    def _entries(node: MapNode) -> Iterator[tuple[str, Node]]:
-        yield from node.entries.items()
-
     def _key(self, key: yaml.Node, path: str) -> str | None:
         if isinstance(key, yaml.ScalarNode):
-            return str(key.value)
+            return self._text(key, path)
         self._problems.error(_at(key), path, "a key must be plain text")
         return None
 
+    def _scalar(self, node: yaml.Node, path: str) -> ScalarNode:
+        text = self._text(node, path)
+        plain = isinstance(node, yaml.ScalarNode) and node.style is None
+        return ScalarNode(_at(node), path, _core(text) if plain else text, text, plain)
 
-def _scalar(node: yaml.Node, path: str) -> ScalarNode:
-    text = str(node.value)
-    plain = isinstance(node, yaml.ScalarNode) and node.style is None
-    return ScalarNode(_at(node), path, _core(text) if plain else text, text, plain)
+    def _text(self, node: yaml.Node, path: str) -> str:
+        """The text of a scalar: escaped surrogate pairs (JSON has them) joined, halves and NUL refused."""
+        text = str(node.value)
+        if not _ODD.search(text):
+            return text
+        joined = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        if "\0" in joined or joined.count("\ufffd") > text.count("\ufffd"):
+            self._problems.error(_at(node), path, "has a NUL or half a surrogate pair in it")
+        return joined.replace("\0", "\ufffd")
 
 
 def _core(text: str) -> Scalar:

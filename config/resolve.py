@@ -4,6 +4,7 @@ Follows ``tests/compat/config.md`` §5, §6 and §11.2. Nothing is raised and no
 complaint. Called by ``check.py``.
 """
 
+import re
 import shutil
 from collections.abc import Mapping
 from typing import Any
@@ -16,6 +17,8 @@ from config.types import GatewaySettings, Group, ModelSettings, Settings
 
 FIRST_PORT = 5800
 LEAST_GLOBAL_HEALTH_TIMEOUT = 15
+_UNSENDABLE = re.compile(r"[\x00-\x20\x7f]")
+"""Nothing of this may stand in the first line of an HTTP request."""
 _PID_ONLY = frozenset({"PID"})
 _DEFAULT_PROXY = "http://localhost:${PORT}"
 _DEFAULT_GROUP = "(default)"
@@ -26,9 +29,9 @@ def resolve(tree: MapNode, problems: Problems) -> Settings:
     top = keys.read(tree, keys.TOP, "top", problems)
     nodes = _model_nodes(top.get("models"), problems)
     ports = _assign_ports(nodes, top.get("startPort", FIRST_PORT), problems)
-    resolver = _Models(_Defaults.of(top, tree, problems), ports, problems)
+    resolver = _Models(_Defaults.of(top, tree, problems), ports, macros.declared(tree), problems)
     models = {name: resolver.model(name, node) for name, node in nodes.items()}
-    _check_aliases(nodes, models, problems)
+    _check_aliases(models, resolver.alias_nodes, problems)
     _check_ports(nodes, models, ports, problems)
     gateway = keys.read(top["gateway"], keys.GATEWAY, "gateway", problems) if "gateway" in top else {}
     return Settings(
@@ -65,7 +68,7 @@ def _assign_ports(nodes: Mapping[str, MapNode], first: int, problems: Problems) 
     """Ports from ``startPort`` on, in byte order of ids, for models whose ``cmd`` asks for one."""
     ports: dict[str, int] = {}
     for name in sorted(nodes, key=lambda name: name.encode()):
-        if macros.uses(_text_of(nodes[name], "cmd"), "PORT"):
+        if macros.uses(command_line.without_comments(_text_of(nodes[name], "cmd")), "PORT"):
             ports[name] = first + len(ports)
             if ports[name] > 65535:
                 problems.error(nodes[name].at, nodes[name].path, f"its port would be {ports[name]}; lower startPort")
@@ -91,24 +94,30 @@ class _Defaults:
 class _Models:
     """Resolves one model after the other."""
 
-    def __init__(self, defaults: _Defaults, ports: Mapping[str, int], problems: Problems) -> None:
+    def __init__(
+        self, defaults: _Defaults, ports: Mapping[str, int], declared: frozenset[str], problems: Problems
+    ) -> None:
         self._defaults = defaults
         self._ports = ports
+        self._declared = declared
         self._problems = problems
+        self.alias_nodes: dict[str, list[Node]] = {}
+        """Where the aliases of each model stand, beside ``ModelSettings.aliases``."""
 
     def model(self, name: str, node: MapNode) -> ModelSettings:
         """One entry of ``models``."""
         read = keys.read(node, keys.MODEL, "model", self._problems)
-        expand = _Expander(name, self._ports.get(name), node, self._problems)
+        # Macros were complained of where they are declared; their uses are not mistakes.
+        declared = self._declared | macros.declared(node)
+        expand = _Expander(name, self._ports.get(name), node, declared, self._problems)
         ttl = read.get("ttl", -1)
+        self.alias_nodes[name] = [place for _, place in read.get("aliases", ())]
         return ModelSettings(
             id=name,
-            cmd=self._command(node, expand.text("cmd", read.get("cmd", ""))),
-            cmd_stop=command_line.split(expand.text("cmdStop", read["cmdStop"], _PID_ONLY)) or None
-            if "cmdStop" in read
-            else None,
+            cmd=self._command(node, expand.words("cmd", read.get("cmd", ""))),
+            cmd_stop=expand.words("cmdStop", read.get("cmdStop", ""), _PID_ONLY) or None,
             proxy=self._proxy(node, expand, read.get("proxy", _DEFAULT_PROXY)),
-            check_endpoint=_check_endpoint(expand.text("checkEndpoint", read.get("checkEndpoint", "/health"))),
+            check_endpoint=self._check_endpoint(node, expand.text("checkEndpoint", read.get("checkEndpoint", ""))),
             env=tuple(self._env(entry, at, expand) for entry, at in read.get("env", ())),
             ttl=float(self._defaults.ttl if ttl == -1 else ttl),
             aliases=tuple(expand.text("aliases", alias) for alias, _ in read.get("aliases", ())),
@@ -116,15 +125,14 @@ class _Models:
             description=expand.text("description", read.get("description", "")),
             unlisted=read.get("unlisted", False),
             use_model_name=expand.text("useModelName", read.get("useModelName", "")),
-            concurrency_limit=read.get("concurrencyLimit") or None,
+            concurrency_limit=max(0, read.get("concurrencyLimit", 0)) or None,
             queue_limit=read.get("queueLimit"),
             queue_timeout=float(read.get("queueTimeout", 1800)),
             unload_timeout=float(read.get("unloadTimeout", 0) or self._defaults.unload),
             health_check_timeout=float(read.get("healthCheckTimeout", self._defaults.health)),
         )
 
-    def _command(self, node: MapNode, text: str) -> tuple[str, ...]:
-        words = command_line.split(text)
+    def _command(self, node: MapNode, words: tuple[str, ...]) -> tuple[str, ...]:
         if not words:
             self._problems.error(node.at, node.path, "has no 'cmd', the command that starts its server")
         elif shutil.which(words[0]) is None:
@@ -142,8 +150,17 @@ class _Models:
         url = expand.text("proxy", text)
         why = _not_a_url(url)
         if why:
-            self._problems.error(_at(node, "proxy"), f"{node.path}.proxy", f"found {url!r}, {why}")
+            # User and password, if there are any, stand before an "@".
+            shown = repr(url) if "@" not in url else "a value"
+            self._problems.error(_at(node, "proxy"), f"{node.path}.proxy", f"found {shown}, {why}")
         return url.rstrip("/")
+
+    def _check_endpoint(self, node: MapNode, text: str) -> str | None:
+        path = text.strip() or "/health"
+        if _UNSENDABLE.search(path):
+            where = f"{node.path}.checkEndpoint"
+            self._problems.error(_at(node, "checkEndpoint"), where, f"found {path!r}, expected a path without spaces")
+        return None if path == "none" else path
 
     def _env(self, entry: str, at: Node, expand: "_Expander") -> tuple[str, str]:
         name, equals, value = expand.text("env", entry).partition("=")
@@ -155,8 +172,11 @@ class _Models:
 class _Expander:
     """Replaces the placeholders in the values of one model; complains of what is left."""
 
-    def __init__(self, name: str, port: int | None, node: MapNode, problems: Problems) -> None:
+    def __init__(
+        self, name: str, port: int | None, node: MapNode, declared: frozenset[str], problems: Problems
+    ) -> None:
         self.port = port
+        self._declared = declared
         self._values = {"MODEL_ID": name} | ({} if port is None else {"PORT": str(port)})
         self._node = node
         self._problems = problems
@@ -164,9 +184,13 @@ class _Expander:
     def text(self, key: str, value: str, allowed: frozenset[str] = frozenset()) -> str:
         """The value of ``key`` with its placeholders replaced."""
         expanded = macros.expand(value, self._values)
-        for left in macros.leftovers(expanded, allowed):
-            self._problems.error(_at(self._node, key), f"{self._node.path}.{key}", f"{left} means nothing here")
+        for complaint in macros.complaints(expanded, allowed | self._declared):
+            self._problems.error(_at(self._node, key), f"{self._node.path}.{key}", complaint)
         return expanded
+
+    def words(self, key: str, value: str, allowed: frozenset[str] = frozenset()) -> tuple[str, ...]:
+        """The same for a command line, split into arguments."""
+        return command_line.split(self.text(key, command_line.without_comments(value), allowed))
 
 
 def _at(node: MapNode, key: str) -> tuple[int, int]:
@@ -174,17 +198,15 @@ def _at(node: MapNode, key: str) -> tuple[int, int]:
     return entry.at if entry is not None else node.at
 
 
-def _check_endpoint(text: str) -> str | None:
-    return None if text.strip() == "none" else text.strip() or "/health"
-
-
 def _not_a_url(text: str) -> str | None:
     """Why this cannot be an upstream's base URL; None if it can."""
+    if _UNSENDABLE.search(text):
+        return "which has a space or a control character in it"
     try:
         url = urlsplit(text)
         port = url.port
     except ValueError as error:
-        return f"which is not a URL ({error})"
+        return f"which is not a URL ({error})" if "@" not in text else "which is not a URL"
     if url.scheme not in ("http", "https") or not url.hostname:
         return "expected a URL such as http://127.0.0.1:5800"
     if port == 0:
@@ -192,16 +214,17 @@ def _not_a_url(text: str) -> str | None:
     return None
 
 
-def _check_aliases(nodes: Mapping[str, MapNode], models: Mapping[str, ModelSettings], problems: Problems) -> None:
+def _check_aliases(
+    models: Mapping[str, ModelSettings], alias_nodes: Mapping[str, list[Node]], problems: Problems
+) -> None:
     first: dict[str, str] = {}
     for name, model in models.items():
-        places = getattr(nodes[name].entries.get("aliases"), "items", [])
-        for alias, place in zip(model.aliases, places, strict=False):
+        for alias, place in zip(model.aliases, alias_nodes[name], strict=True):
             if alias in first:
-                problems.error(place.at, place.path, f"alias {alias!r} is used twice (also by model {first[alias]!r})")
+                problems.error(place.at, place.path, f"alias {alias!r} is used twice (also by {first[alias]})")
             elif alias in models:
                 problems.warning(place.at, place.path, f"alias {alias!r} is the id of a model, which wins")
-            first.setdefault(alias, name)
+            first.setdefault(alias, f"model {name!r} in line {place.at[0]}")
 
 
 def _check_ports(
@@ -210,10 +233,14 @@ def _check_ports(
     given = {port: name for name, port in ports.items()}
     for name, model in models.items():
         url = urlsplit(model.proxy) if _not_a_url(model.proxy) is None else None
-        if name in ports or url is None or url.port not in given or url.hostname not in ("localhost", "127.0.0.1"):
+        if url is None or given.get(url.port or 0, name) == name or not _is_this_machine(url.hostname or ""):
             continue
-        text = f"port {url.port} is also what ${{PORT}} of model {given[url.port]!r} becomes"
+        text = f"port {url.port} is also what ${{PORT}} of model {given[url.port or 0]!r} becomes"
         problems.warning(_at(nodes[name], "proxy"), f"{nodes[name].path}.proxy", text)
+
+
+def _is_this_machine(host: str) -> bool:
+    return host in ("localhost", "::1") or host.startswith("127.")
 
 
 def _groups(groups: MapNode | None, models: Mapping[str, ModelSettings], problems: Problems) -> tuple[Group, ...]:
@@ -243,4 +270,6 @@ def _api_keys(entries: tuple[tuple[str, Node], ...], problems: Problems) -> tupl
             problems.error(node.at, node.path, "an empty key would let everybody in")
         elif " " in key:
             problems.error(node.at, node.path, "a key must not contain a space")
+        for complaint in macros.complaints(key):
+            problems.error(node.at, node.path, complaint)
     return tuple(key for key, _ in entries)

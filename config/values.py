@@ -18,6 +18,8 @@ _NO = frozenset({"n", "no", "off"})
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(B|KiB|MiB|GiB|KB|MB|GB)?")
 _UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 _SHOWN = 60
+MOST = 2**53
+"""Above it a number in JSON or in a float loses digits."""
 
 
 def found(node: Node) -> str:
@@ -29,22 +31,28 @@ def found(node: Node) -> str:
             return "a list"
         case ScalarNode(value=None, plain=True):
             return "nothing"
-        case ScalarNode(text=text):
-            return repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "…")
+        case ScalarNode(text=text, plain=plain):
+            shown = repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "…")
+            return shown if plain else f"the quoted text {shown}"
     return "something else"
+
+
+def is_nothing(node: Node) -> bool:
+    """An empty value, ``~`` or ``null``: the default applies."""
+    return isinstance(node, ScalarNode) and node.value is None and node.plain
 
 
 def text(node: Node, problems: Problems) -> str | None:
     """Text; a number or truth value keeps the text that was written."""
     if isinstance(node, ScalarNode):
-        return None if node.value is None and node.plain else node.text
+        return None if is_nothing(node) else node.text
     problems.error(node.at, node.path, f"found {found(node)}, expected text")
     return None
 
 
 def secret(node: Node, problems: Problems) -> str | None:
     """Text that never appears in a complaint."""
-    if isinstance(node, ScalarNode) and not (node.value is None and node.plain):
+    if isinstance(node, ScalarNode) and not is_nothing(node):
         return node.text
     problems.error(node.at, node.path, "expected text")
     return None
@@ -64,18 +72,19 @@ def boolean(node: Node, problems: Problems) -> bool | None:
     return None
 
 
-def whole(least: int, what: str) -> Reader:
+def whole(least: int, what: str, most: int = MOST) -> Reader:
     """A whole number of at least ``least``; a fraction is cut off, as there."""
+    allowed = f"{what}, {least} or more" if most == MOST else f"{what}, {least} to {most}"
 
     def read(node: Node, problems: Problems) -> int | None:
-        if isinstance(node, ScalarNode) and node.value is None and node.plain:
+        if is_nothing(node):
             return None
         value = node.value if isinstance(node, ScalarNode) and not isinstance(node.value, bool) else None
-        if isinstance(value, float) and value == value and abs(value) < 2**53:  # noqa: PLR0124 (not a NaN)
+        if isinstance(value, float) and abs(value) <= MOST:
             value = int(value)
-        if isinstance(value, int) and least <= value < 2**53:
+        if isinstance(value, int) and least <= value <= most:
             return value
-        problems.error(node.at, node.path, f"found {found(node)}, expected {what}, {least} or more")
+        problems.error(node.at, node.path, f"found {found(node)}, expected {allowed}")
         return None
 
     return read
@@ -86,12 +95,19 @@ def seconds(least: int) -> Reader:
     return whole(least, "a whole number of seconds")
 
 
+def limit(node: Node, problems: Problems) -> int | None:
+    """A number of requests; 0 and less mean the built-in limit, as there."""
+    number: int | None = whole(-MOST, "a whole number of requests")(node, problems)
+    return number
+
+
 def size(node: Node, problems: Problems) -> int | None:
     """Bytes, as a number or with a unit such as ``64MiB``."""
-    if isinstance(node, ScalarNode):
-        match = _SIZE.fullmatch(node.text.strip())
-        if match:
-            return int(float(match[1]) * _UNITS[match[2] or "B"])
+    if is_nothing(node):
+        return None
+    match = _SIZE.fullmatch(node.text.strip()) if isinstance(node, ScalarNode) else None
+    if match and 1 <= (amount := float(match[1]) * _UNITS[match[2] or "B"]) <= MOST:
+        return int(amount)
     problems.error(node.at, node.path, f"found {found(node)}, expected a size such as 64MiB")
     return None
 
@@ -120,7 +136,7 @@ def list_of(item: Reader, *, what: str) -> Reader:
             return None
         entries = []
         for entry in node.items:
-            if isinstance(entry, ScalarNode) and entry.value is None and entry.plain:
+            if is_nothing(entry):
                 problems.error(entry.at, entry.path, f"an empty entry, expected {what}")
                 continue
             value = item(entry, problems)
