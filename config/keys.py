@@ -16,6 +16,8 @@ LAST_PORT = 65535
 TOP: Mapping[str, values.Reader] = {
     "models": values.mapping,
     "groups": values.mapping,
+    "matrix": values.mapping,
+    "routing": values.mapping,
     "gateway": values.mapping,
     "startPort": values.whole(1, "a port", LAST_PORT),
     "healthCheckTimeout": values.seconds(0),
@@ -41,7 +43,19 @@ MODEL: Mapping[str, values.Reader] = {
     "queueTimeout": values.seconds(1),
     "unloadTimeout": values.seconds(0),
     "healthCheckTimeout": values.seconds(1),
+    "memory": values.mapping,
+    "pinned": values.boolean,
+    "evictCost": values.whole(1, "a cost"),
 }
+ROUTING: Mapping[str, values.Reader] = {"scheduler": values.mapping, "router": values.mapping}
+CHOICE: Mapping[str, values.Reader] = {"use": values.text, "settings": values.mapping}
+"""``routing.scheduler`` and ``routing.router``."""
+MATRIX: Mapping[str, values.Reader] = {
+    "vars": values.mapping,
+    "evict_costs": values.mapping,
+    "sets": values.mapping,
+}
+MEMORY: Mapping[str, values.Reader] = {"devices": values.mapping, "reserve": values.mapping}
 GROUP: Mapping[str, values.Reader] = {
     "swap": values.boolean,
     "exclusive": values.boolean,
@@ -57,14 +71,13 @@ LATER: Mapping[str, frozenset[str]] = {
     "top": frozenset(
         {
             "logRequests", "logTimeFormat", "logToStdout", "metricsMaxInMemory", "captureBuffer", "store", "ui",
-            "performance", "sendLoadingState", "includeAliasesInList", "profiles", "selectors", "peers", "matrix",
-            "routing", "hooks", "upstream", "reloadDrainTimeout",
+            "performance", "sendLoadingState", "includeAliasesInList", "profiles", "selectors", "peers",
+            "hooks", "upstream", "reloadDrainTimeout",
         }
     ),
     "model": frozenset(
         {
-            "filters", "metadata", "sendLoadingState", "timeouts", "compat", "capabilities", "memory", "pinned",
-            "evictCost",
+            "filters", "metadata", "sendLoadingState", "timeouts", "compat", "capabilities",
         }
     ),
 }  # fmt: skip

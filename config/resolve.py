@@ -1,7 +1,7 @@
-"""From the tree to frozen values: defaults, ports, placeholders, names, groups; every complaint on the way.
+"""From the tree to frozen values: defaults, ports, placeholders, names; every complaint on the way.
 
-Follows ``tests/compat/config.md`` §5, §6 and §11.2. Nothing is raised and nothing stops at the first
-complaint. Called by ``check.py``.
+Follows ``tests/compat/config.md`` §5 and §6; routing is ``routing.py``. Nothing is raised and nothing stops at
+the first complaint. Called by ``check.py``.
 """
 
 import re
@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from config import command_line, keys, macros
+from config import command_line, keys, macros, values
 from config.errors import Problems
 from config.load import MapNode, Node, ScalarNode
-from config.types import GatewaySettings, Group, ModelSettings, Settings
+from config.routing import routing_of
+from config.types import GatewaySettings, ModelSettings, Routing, Settings
 
 FIRST_PORT = 5800
 LEAST_GLOBAL_HEALTH_TIMEOUT = 15
@@ -21,7 +22,6 @@ _UNSENDABLE = re.compile(r"[\x00-\x20\x7f]")
 """Nothing of this may stand in the first line of an HTTP request."""
 _PID_ONLY = frozenset({"PID"})
 _DEFAULT_PROXY = "http://localhost:${PORT}"
-_DEFAULT_GROUP = "(default)"
 
 
 def resolve(tree: MapNode, problems: Problems) -> Settings:
@@ -34,9 +34,12 @@ def resolve(tree: MapNode, problems: Problems) -> Settings:
     _check_aliases(models, resolver.alias_nodes, problems)
     _check_ports(nodes, models, ports, problems)
     gateway = keys.read(top["gateway"], keys.GATEWAY, "gateway", problems) if "gateway" in top else {}
+    routing, groups = routing_of(tree, top, models, problems)
+    _check_memory(nodes, models, routing, problems)
     return Settings(
         models=models,
-        groups=_groups(top.get("groups"), models, problems),
+        groups=groups,
+        routing=routing,
         log_level={"warn": "warning"}.get(top.get("logLevel", "info"), top.get("logLevel", "info")),
         api_keys=_api_keys(top.get("apiKeys", ()), problems),
         gateway=GatewaySettings(
@@ -130,6 +133,9 @@ class _Models:
             queue_timeout=float(read.get("queueTimeout", 1800)),
             unload_timeout=float(read.get("unloadTimeout", 0) or self._defaults.unload),
             health_check_timeout=float(read.get("healthCheckTimeout", self._defaults.health)),
+            memory=values.sizes(read.get("memory"), self._problems),
+            pinned=read.get("pinned", False),
+            evict_cost=read.get("evictCost", 1),
         )
 
     def _command(self, node: MapNode, words: tuple[str, ...]) -> tuple[str, ...]:
@@ -227,6 +233,25 @@ def _check_aliases(
             first.setdefault(alias, f"model {name!r} in line {place.at[0]}")
 
 
+def _check_memory(
+    nodes: Mapping[str, MapNode], models: Mapping[str, ModelSettings], routing: Routing, problems: Problems
+) -> None:
+    """Keys that only some eviction rules look at."""
+    if routing.eviction == "memory":
+        for name, model in models.items():
+            if not model.memory:
+                text = "says no 'memory', so it counts as needing none"
+                problems.warning(nodes[name].at, nodes[name].path, text)
+        return
+    if routing.eviction not in ("group", "matrix"):
+        return
+    for node in nodes.values():
+        for key in ("memory", "pinned", "evictCost"):
+            if key in node.entries:
+                text = "has no effect without 'use: memory' under routing.router"
+                problems.warning(node.key_at[key], f"{node.path}.{key}", text)
+
+
 def _check_ports(
     nodes: Mapping[str, MapNode], models: Mapping[str, ModelSettings], ports: Mapping[str, int], problems: Problems
 ) -> None:
@@ -241,27 +266,6 @@ def _check_ports(
 
 def _is_this_machine(host: str) -> bool:
     return host in ("localhost", "::1") or host.startswith("127.")
-
-
-def _groups(groups: MapNode | None, models: Mapping[str, ModelSettings], problems: Problems) -> tuple[Group, ...]:
-    found = []
-    member_of: dict[str, str] = {}
-    for name, node in (groups.entries if groups else {}).items():
-        if not isinstance(node, MapNode):
-            problems.error(node.at, node.path, "expected a mapping with 'members'")
-            continue
-        if name == _DEFAULT_GROUP:
-            problems.error(node.at, node.path, "this name belongs to the group of models that are in no other")
-        read = keys.read(node, keys.GROUP, "group", problems)
-        for member, place in read.get("members", ()):
-            if member not in models:
-                problems.error(place.at, place.path, f"there is no model {member!r}")
-            elif member in member_of:
-                problems.error(place.at, place.path, f"{member!r} is already in group {member_of[member]!r}")
-            member_of.setdefault(member, name)
-        flags = {key: read[key] for key in ("swap", "exclusive", "persistent") if key in read}
-        found.append(Group(id=name, members=tuple(member for member, _ in read.get("members", ())), **flags))
-    return tuple(found)
 
 
 def _api_keys(entries: tuple[tuple[str, Node], ...], problems: Problems) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ Times are seconds, sizes bytes. Mapping order is file order, and ties are broken
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,11 @@ class ModelSettings:
     queue_timeout: float = 1800.0
     unload_timeout: float = 10.0
     health_check_timeout: float = 120.0
+    memory: Mapping[str, int] = field(default_factory=dict)
+    """Bytes on each device; for ``use: memory``."""
+    pinned: bool = False
+    """Never evicted; for ``use: memory``."""
+    evict_cost: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,27 @@ class Group:
     exclusive: bool = True
     persistent: bool = False
     members: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Routing:
+    """Which policy and which eviction rule decide, and with which settings (``tests/compat/config.md`` §11).
+
+    Settings are plain values (numbers, text, lists, mappings), as the parts' own ``parse`` takes them; those of
+    ``group``, ``matrix`` and ``memory`` are read and checked here as far as the file alone can tell. A path says
+    where in the file settings stand.
+    """
+
+    policy: str = "fifo"
+    policy_settings: Mapping[str, Any] = field(default_factory=dict)
+    eviction: str = "group"
+    eviction_settings: Mapping[str, Any] = field(default_factory=dict)
+    eviction_path: str = "routing.router.settings.groups"
+
+    @property
+    def policy_path(self) -> str:
+        """Where the settings of the policy stand."""
+        return f"routing.scheduler.settings.{self.policy}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +91,7 @@ class Settings:
     models: Mapping[str, ModelSettings] = field(default_factory=dict)
     groups: tuple[Group, ...] = ()
     """In file order; the default group is not among them."""
+    routing: Routing = Routing()
     log_level: str = "info"
     api_keys: tuple[str, ...] = ()
     gateway: GatewaySettings = GatewaySettings()

@@ -112,6 +112,26 @@ def size(node: Node, problems: Problems) -> int | None:
     return None
 
 
+def sizes(node: MapNode | None, problems: Problems) -> dict[str, int]:
+    """A mapping of names to bytes."""
+    if node is None:
+        return {}
+    found = {name: size(entry, problems) for name, entry in node.entries.items()}
+    return {name: amount for name, amount in found.items() if amount is not None}
+
+
+def plain(node: Node) -> Any:
+    """The value without its places: numbers, text, truth values, lists, mappings."""
+    match node:
+        case MapNode():
+            return {key: plain(entry) for key, entry in node.entries.items()}
+        case ListNode():
+            return [plain(entry) for entry in node.items]
+        case ScalarNode(value=value):
+            return value
+    return None
+
+
 def one_of(*allowed: str) -> Reader:
     """One of these words, in any case."""
 
