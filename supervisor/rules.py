@@ -6,14 +6,13 @@ Called by ``app.py`` when a configuration is taken over.
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict
 
 from config.types import ModelSettings, Settings
 from protocol.catalogue import Catalogue, CatalogueModel, Limits
 from protocol.ids import ModelId
 from supervisor.process.model import LaunchSpec
 from supervisor.scheduler.contracts import SettingProblem
-from supervisor.scheduler.registry import EVICTIONS, POLICIES
+from supervisor.scheduler.registry import build
 from supervisor.scheduler.state import ModelRule, Rules
 
 DEFAULT_LIMIT = 10
@@ -25,20 +24,21 @@ class RulesRefused(Exception):
 
     def __init__(self, problems: Sequence[SettingProblem]) -> None:
         super().__init__("\n".join(f"{problem.path}: {problem.text}" for problem in problems))
+        self.problems = tuple(problems)
 
 
 def rules_of(settings: Settings) -> Rules:
-    """What the scheduler core decides by."""
-    models = tuple(ModelId(name) for name in settings.models)
-    policy, policy_problems = POLICIES["fifo"].parse({}, models)
-    groups = {group.id: {k: v for k, v in asdict(group).items() if k != "id"} for group in settings.groups}
-    eviction, eviction_problems = EVICTIONS["group"].parse(groups, models)
-    if policy_problems or eviction_problems:
-        raise RulesRefused([*policy_problems, *eviction_problems])
-    return Rules({ModelId(name): model_rule(model) for name, model in settings.models.items()}, policy, eviction)
+    """What the scheduler core decides by; ``RulesRefused`` if a part does not accept its settings."""
+    built = build(settings.routing, {ModelId(name): model for name, model in settings.models.items()})
+    if built.problems or built.policy is None or built.eviction is None:
+        raise RulesRefused(built.problems)
+    # Only budgets know what pinned means; sets and groups say themselves who may run beside whom.
+    pins = settings.routing.eviction not in ("group", "matrix")
+    models = {ModelId(name): model_rule(model, pins=pins) for name, model in settings.models.items()}
+    return Rules(models, built.policy, built.eviction)
 
 
-def model_rule(model: ModelSettings) -> ModelRule:
+def model_rule(model: ModelSettings, *, pins: bool = False) -> ModelRule:
     """Limits of one model (design.md section 8: admitted are limit plus queue)."""
     queue = model.queue_limit
     if queue is None:
@@ -48,6 +48,7 @@ def model_rule(model: ModelSettings) -> ModelRule:
         queue_limit=queue,
         queue_timeout=model.queue_timeout,
         ttl=model.ttl,
+        pinned=pins and model.pinned,
     )
 
 

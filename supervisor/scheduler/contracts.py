@@ -5,7 +5,7 @@ phase table. Both are pure: no I/O, no clock, no random, bounded time. The core 
 executes every answer itself. How to write one: ``design.md``.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, Self
 
@@ -16,10 +16,41 @@ from supervisor.scheduler.phases import Phase
 
 @dataclass(frozen=True, slots=True)
 class SettingProblem:
-    """A setting that ``parse`` refused. ``path`` is relative to the settings of that part, dotted."""
+    """A setting that ``parse`` refused. ``path`` is dotted and relative to the settings of that part.
+
+    A path that begins with ``models.`` means the entry of a model instead.
+    """
 
     path: str
     text: str
+
+
+class Declared(Protocol):
+    """What the configuration says of one model that policies and eviction rules may need."""
+
+    @property
+    def aliases(self) -> tuple[str, ...]:
+        """Other names of the model."""
+        ...
+
+    @property
+    def memory(self) -> Mapping[str, int]:
+        """Bytes it takes on each device."""
+        ...
+
+    @property
+    def pinned(self) -> bool:
+        """Never evicted."""
+        ...
+
+    @property
+    def evict_cost(self) -> int:
+        """How much it costs to evict it, 1 or more, in no unit."""
+        ...
+
+
+Models = Mapping[ModelId, Declared]
+"""The configured models, in configuration order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +70,7 @@ class MakeWay:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Reserve room for this model: drain what is in its way."""
+    """Reserve room for this blocked model: nothing starts against it, and what is in its way drains."""
 
     model: ModelId
 
@@ -84,8 +115,12 @@ class Queue(Protocol):
         """The waiting requests of a model in arrival order."""
         ...
 
-    def oldest(self) -> Waiting | None:
-        """The request that has waited longest, over all models."""
+    def in_arrival_order(self) -> Iterator[Waiting]:
+        """All waiting requests of all models, whatever their phase, oldest first."""
+        ...
+
+    def claimable(self) -> Waiting | None:
+        """The oldest request whose model is blocked; None while a claim stands, or if there is none."""
         ...
 
     def phase(self, model: ModelId) -> Phase:
@@ -101,9 +136,16 @@ class Policy(Protocol):
     """Who is next. One instance for the life of its settings; the core calls it synchronously."""
 
     name: ClassVar[str]
+    parks: ClassVar[bool]
+    """May a worker keep a lease for its next request? Not if the accounts need every single request."""
+
+    @property
+    def min_resident(self) -> float:
+        """Seconds after ready in which a model keeps its room, even idle."""
+        ...
 
     @classmethod
-    def parse(cls, settings: Mapping[str, Any], models: Sequence[ModelId]) -> tuple[Self, Sequence[SettingProblem]]:
+    def parse(cls, settings: Mapping[str, Any], models: Models) -> tuple[Self, Sequence[SettingProblem]]:
         """A policy for ``routing.scheduler.settings.<name>``; with problems, the policy is not used."""
         ...
 
@@ -133,7 +175,7 @@ class Standing:
     """Has leases, or is on its way to requests that wait for it."""
     last_used: float
     movable: bool
-    """False: it cannot be a victim (stuck, pinned)."""
+    """False: it cannot be a victim (stuck, pinned, or it has not had its time yet)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +187,11 @@ class Evict:
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """Not now. ``by`` holds an immovable model only if every way to make room needs one gone."""
+    """Not now: ``by`` would have to become idle or movable, or to go.
+
+    The core asks again when a model starts, stops or becomes idle. ``by`` holds an immovable model only if
+    every way to make room needs one gone.
+    """
 
     by: frozenset[ModelId]
 
@@ -166,7 +212,7 @@ class Eviction(Protocol):
     name: ClassVar[str]
 
     @classmethod
-    def parse(cls, settings: Mapping[str, Any], models: Sequence[ModelId]) -> tuple[Self, Sequence[SettingProblem]]:
+    def parse(cls, settings: Mapping[str, Any], models: Models) -> tuple[Self, Sequence[SettingProblem]]:
         """A rule for ``routing.router.settings.<name>``; with problems, the rule is not used."""
         ...
 

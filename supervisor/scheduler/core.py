@@ -6,25 +6,30 @@ now* (``phases.TABLE``). Called by ``supervisor/loop.py``, one event at a time; 
 carries the effects out. The same events give the same effects.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from protocol.ids import ModelId
 from supervisor.scheduler import effects as do
 from supervisor.scheduler import events as ev
-from supervisor.scheduler.contracts import MakeWay, Nothing, Serve, Waiting
+from supervisor.scheduler import snapshots
+from supervisor.scheduler.board import Board
+from supervisor.scheduler.claims import Claims
+from supervisor.scheduler.contracts import Claim, MakeWay, Nothing, Serve, Waiting
+from supervisor.scheduler.events import Snapshot
 from supervisor.scheduler.life import Life
 from supervisor.scheduler.orders import Orders
 from supervisor.scheduler.phases import Phase
 from supervisor.scheduler.requests import Requests
+from supervisor.scheduler.residence import Residence
 from supervisor.scheduler.room import Room
-from supervisor.scheduler.state import Board, ModelState, Rules, Waiter
+from supervisor.scheduler.state import ModelState, Rules, Waiter
 from supervisor.scheduler.steps import Steps
 from supervisor.scheduler.timers import Timer, Timers
 
 
 class PolicyMistake(Exception):
-    """A policy answered something that its contract does not allow. Nothing was done."""
+    """A policy answered something that its contract does not allow. Nothing is done, and a note says so."""
 
 
 class Core:
@@ -34,10 +39,15 @@ class Core:
         self._board = Board(rules)
         self._timers = Timers()
         self._steps = Steps(self._board, self._timers, instance)
-        self._room = Room(self._steps)
+        self._residence = Residence(self._steps)
+        self._room = Room(self._steps, self._residence)
+        self._claims = Claims(self._steps, self._room, self._residence)
         life = Life(self._steps)
         self._orders = Orders(self._steps, life)
         self._asked: set[ModelId] = set()
+        """What the policy has named during the event in hand."""
+        self._view = _View(self._board, self._asked)
+        self._policy_wake: float | None = None
         self._wake: float | None = None
         requests = Requests(self._steps)
         self._handlers: dict[type, Callable[[Any], None]] = {
@@ -61,6 +71,8 @@ class Core:
             Timer.TTL: life.ttl_due,
             Timer.QUEUE_DEADLINE: requests.deadline_due,
             Timer.PAUSE: life.pause_due,
+            Timer.RESIDENCE: self._residence.over,
+            Timer.RECALL: requests.recall_due,
         }
 
     @property
@@ -77,44 +89,66 @@ class Core:
         self._asked.clear()
         self._handlers[type(event)](event)
         self._board.rules.policy.observe(event, now)
-        self._settle(now)
+        try:
+            self._settle(now)
+        except PolicyMistake as mistake:
+            self._steps.note(str(mistake), "error")
         self._arm(now)
         return out
 
-    # What follows from any event: plans go on, the policy is asked, orders go on.
+    def snapshot(self) -> Snapshot:
+        """Everything but the rules, as plain values, policy and eviction rule included."""
+        state = snapshots.Parts(self._board, self._timers, self._steps, self._room, self._orders)
+        return {**snapshots.take(state), "wake": self._wake}
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go on where ``snapshot`` was taken; this core must be new, with the same rules and instance."""
+        state = snapshots.Parts(self._board, self._timers, self._steps, self._room, self._orders)
+        snapshots.put(state, snapshot)
+        self._wake = snapshot["wake"]
+
+    # What follows from any event: claim and plans go on, the policy is asked, orders go on.
 
     def _settle(self, now: float) -> None:
-        if self._board.stirred:
-            self._room.review()
-        if self._board.servable or self._board.blocked:
-            self._ask_policy(now)
-        if len(self._orders):
-            self._orders.review()
-        if self._board.stirred:
-            self._room.review()
+        board = self._board
+        self._policy_wake = None
+        while True:
+            while board.stirred:
+                board.stirred = False
+                self._claims.review()
+                self._room.review()
+            if board.servable or board.blocked:
+                self._ask_policy(now)
+            if len(self._orders):
+                self._orders.review()
+            if not board.stirred:
+                return
 
     def _ask_policy(self, now: float) -> None:
-        view = _View(self._board, self._asked)
         policy = self._board.rules.policy
         while True:
-            match policy.choose(view, now):
-                case Serve(model, count):
-                    self._name_once(model)
-                    self._serve(self._board.models[model], count)
-                case MakeWay(model) if not self._board.closing:
-                    self._name_once(model)
-                    self._make_way(self._board.models[model])
+            match policy.choose(self._view, now):
+                case Serve(name, count):
+                    self._serve(self._named(name, once=True), count)
+                case MakeWay(name) if not self._board.closing:
+                    self._make_way(self._named(name, once=True))
+                case Claim(name) if not self._board.closing:
+                    self._claim(self._named(name, once=False))
                 case Nothing(until):
-                    if until is not None and until > now:
-                        self._timers.set(until, Timer.POLICY)
+                    self._policy_wake = until
                     return
                 case choice:
                     raise PolicyMistake(f"policy {policy.name!r} answered {choice}, which is not to be had now")
 
-    def _name_once(self, model: ModelId) -> None:
-        if model in self._asked:
-            raise PolicyMistake(f"the policy named {model!r} twice during one event")
-        self._asked.add(model)
+    def _named(self, name: ModelId, *, once: bool) -> ModelState:
+        """The model that the policy means; ``once``: it may be named so once during an event."""
+        if name not in self._board.models:
+            raise PolicyMistake(f"the policy named {name!r}, which does not exist")
+        if once and name in self._asked:
+            raise PolicyMistake(f"the policy named {name!r} twice during one event")
+        if once:
+            self._asked.add(name)
+        return self._board.models[name]
 
     def _serve(self, model: ModelState, count: int) -> None:
         if model.phase is not Phase.READY:
@@ -123,13 +157,25 @@ class Core:
             self._steps.grant(waiter)
 
     def _make_way(self, model: ModelState) -> None:
-        if model.phase is not Phase.STOPPED:
-            raise PolicyMistake(f"the policy makes way for {model.id!r}, which is {model.phase}")
+        if model.id not in self._board.blocked:
+            raise PolicyMistake(f"the policy makes way for {model.id!r}, which is {model.phase}, or unwanted")
         self._room.make_way(model)
 
+    def _claim(self, model: ModelState) -> None:
+        if self._board.claim is not None:
+            raise PolicyMistake(
+                f"the policy claims {model.id!r} while the claim of {self._board.claim.target!r} stands"
+            )
+        if model.id not in self._board.blocked:
+            raise PolicyMistake(f"the policy claims {model.id!r}, which is {model.phase}, or unwanted")
+        self._claims.make(model)
+
     def _arm(self, now: float) -> None:
+        """Name the next point in time; at once, if the policy was not offered something for the second time."""
         wake = self._timers.earliest()
-        if self._board.unjudged & self._asked:
+        if self._policy_wake is not None and (wake is None or self._policy_wake < wake):
+            wake = max(now, self._policy_wake)
+        if self._asked and not self._asked.isdisjoint(self._board.unjudged | self._board.servable):
             wake = now
         if wake != self._wake:
             self._wake = wake
@@ -153,18 +199,23 @@ class _View:
         self._asked = asked
 
     def servable(self) -> Sequence[ModelId]:
-        return self._board.by_age(self._board.servable - self._asked)
+        left = self._board.servable - self._asked
+        return self._board.by_age(left) if left else ()
 
     def blocked(self) -> Sequence[ModelId]:
-        if self._board.closing:
-            return ()
-        return self._board.by_age(self._board.unjudged - self._asked)
+        left = self._board.unjudged - self._asked
+        return self._board.by_age(left) if left and not self._board.closing else ()
 
     def waiting(self, model: ModelId) -> Sequence[Waiting]:
         return [_seen(waiter) for waiter in self._board.models[model].waiting.values()]
 
-    def oldest(self) -> Waiting | None:
-        waiter = min(self._board.waiters.values(), key=lambda waiter: waiter.number, default=None)
+    def in_arrival_order(self) -> Iterator[Waiting]:
+        return map(_seen, self._board.waiters.values())
+
+    def claimable(self) -> Waiting | None:
+        if self._board.claim is not None or self._board.closing:
+            return None
+        waiter = self._board.oldest_blocked()
         return _seen(waiter) if waiter else None
 
     def phase(self, model: ModelId) -> Phase:

@@ -7,8 +7,8 @@ Raises ``InvariantBroken`` naming the rule; changes nothing.
 from collections.abc import Iterator, Sequence
 
 from supervisor.scheduler import effects as do
+from supervisor.scheduler.board import Board
 from supervisor.scheduler.phases import RUNNING, Phase
-from supervisor.scheduler.state import Board
 
 
 class InvariantBroken(AssertionError):
@@ -63,6 +63,9 @@ def _starts(board: Board, effects: Sequence[do.Effect]) -> Iterator[str]:
 
 
 def _indexes(board: Board) -> Iterator[str]:
+    blocked = [waiter for name in board.blocked for waiter in board.models[name].waiting.values()]
+    if min(blocked, key=lambda waiter: waiter.number, default=None) is not board.oldest_blocked():
+        yield "the oldest blocked request and its index differ"
     for model in board.models.values():
         if (model.id in board.running) != (model.phase in RUNNING):
             yield f"{model.id} is {model.phase} and the index of running models disagrees"
@@ -70,5 +73,3 @@ def _indexes(board: Board) -> Iterator[str]:
             yield f"{model.id} is {model.phase} and the index of blocked models disagrees"
         if (model.id in board.servable) != (model.phase is Phase.READY and bool(model.waiting) and model.free > 0):
             yield f"{model.id} is {model.phase} and the index of servable models disagrees"
-        if model.id in board.servable:
-            yield f"{model.id} is ready, has a free slot, and lets requests wait"

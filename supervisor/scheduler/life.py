@@ -4,6 +4,8 @@ Takes in what ``supervisor/process/model.py`` reports. A result of an older gene
 generation ends with exactly one exit, which ends all its leases. Called by ``core.py``.
 """
 
+import itertools
+
 from protocol.ids import ModelId, Refusal
 from supervisor.scheduler import effects as do
 from supervisor.scheduler import events as ev
@@ -33,10 +35,12 @@ class Life:
         now = self._steps.now
         model.ready_at = now
         model.last_swap_time = now - model.wanted_at
+        model.swap.learn(model.last_swap_time)
         self._steps.note(f"{model.id}: ready after {model.last_swap_time:.2f} s")
         for waiter in [waiter for waiter in model.waiting.values() if waiter.worker is None]:
             self._steps.withdraw(waiter)
             self._steps.answer(waiter.call)
+        model.owed = dict.fromkeys(itertools.islice(model.waiting, model.rule.limit))
         self._steps.watch_ttl(model)
 
     def start_failed(self, event: ev.ModelStartFailed) -> None:
@@ -94,11 +98,25 @@ class Life:
     def ttl_due(self, model: ModelState) -> None:
         """Stop it if it has been idle long enough."""
         model.ttl_timer = NEVER
-        if model.phase is not Phase.READY or model.busy or model.rule.ttl <= 0:
+        if model.phase is not Phase.READY or model.rule.ttl <= 0:
             return
-        if self._steps.idle_since(model) + model.rule.ttl <= self._steps.now:
+        if model.leases:
+            self._ttl_of_parked(model)
+        elif model.waiting:
+            return
+        elif self._steps.idle_since(model) + model.rule.ttl <= self._steps.now:
             self._steps.note(f"{model.id}: idle for {model.rule.ttl:g} s")
             self._steps.stop(model, do.StopReason.TTL)
+        else:
+            self._steps.watch_ttl(model)
+
+    def _ttl_of_parked(self, model: ModelState) -> None:
+        """Idle leases in a worker's keeping do not hold a model that nobody uses."""
+        if sum(model.parking.reusable.values()) < len(model.leases):
+            return
+        if self._steps.idle_since(model) + model.rule.ttl <= self._steps.now:
+            self._steps.note(f"{model.id}: idle for {model.rule.ttl:g} s, its parked leases are asked back")
+            self._steps.recall(model)
         else:
             self._steps.watch_ttl(model)
 

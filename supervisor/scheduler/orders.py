@@ -29,7 +29,8 @@ class Order:
     call: CallId | None = None
     force: bool = False
     cut_at: float = NEVER
-    stuck: list[ModelId] = field(default_factory=list)
+    stuck: list[str] = field(default_factory=list)
+    """What to say of those that do not die."""
 
 
 class Orders:
@@ -39,7 +40,7 @@ class Orders:
         self._steps = steps
         self._life = life
         self._board = steps.board
-        self._orders: list[Order] = []
+        self.under_way: list[Order] = []
 
     def unload_asked(self, event: ev.UnloadAsked) -> None:
         """Stop models at once, or after their leases."""
@@ -65,6 +66,7 @@ class Orders:
     def rules_changed(self, event: ev.RulesChanged) -> None:
         """Take over new rules; removed and changed models drain."""
         rules: Rules = event.rules
+        _keep_accounts(self._board.rules, rules)
         kept = self._board.models
         removed = [name for name in kept if name not in rules.models]
         for name in removed:
@@ -75,6 +77,8 @@ class Orders:
             model.rule, model.order, model.retired = rule, order, False
             self._steps.watch_ttl(model)
         self._board.rules = rules
+        in_order = sorted(kept.values(), key=lambda model: (model.retired, model.order))
+        self._board.models = kept = {model.id: model for model in in_order}
         for name in removed:
             self._life.forget_if_retired(kept[name])
         for model in kept.values():
@@ -86,34 +90,35 @@ class Orders:
 
     def give(self, order: Order) -> None:
         """Begin an order; ``review`` carries it on after each event."""
-        self._orders.append(order)
+        self.under_way.append(order)
         if order.cut_at != NEVER:
             self._steps.timers.set(order.cut_at, Timer.ORDER)
 
     def hurry(self, cut_at: float) -> None:
-        """Bring the end of all drains forward."""
-        for order in self._orders:
+        """Bring the end of all drains forward, for shutdown."""
+        for order in self.under_way:
             order.cut_at = min(order.cut_at, cut_at)
+            order.reason = StopReason.SHUTDOWN
         self._steps.timers.set(cut_at, Timer.ORDER)
 
     def review(self) -> None:
         """Take every step that is possible now, and end the orders that are done."""
-        for order in list(self._orders):
+        for order in list(self.under_way):
             for name in list(order.pending):
                 model = self._board.models.get(name)
                 if model is None or model.generation != order.pending[name] or self._advance(order, model):
                     del order.pending[name]
             if not order.pending:
-                self._orders.remove(order)
+                self.under_way.remove(order)
                 self._answer(order)
 
     def __len__(self) -> int:
-        return len(self._orders)
+        return len(self.under_way)
 
     def _advance(self, order: Order, model: ModelState) -> bool:
         """One model's part in an order; True when it is over."""
         if model.phase is Phase.STUCK:
-            order.stuck.append(model.id)
+            order.stuck.append(self._steps.pid_text(model.id))
             return True
         if order.force or order.cut_at <= self._steps.now:
             self._stop_now(order, model)
@@ -129,6 +134,9 @@ class Orders:
     def _drain(self, order: Order, model: ModelState) -> None:
         if model.phase is Phase.READY:
             self._steps.move(model, DrainBegun)
+        if model.phase is Phase.DRAINING and not model.ordered:
+            model.ordered = True
+            self._steps.recall(model)
         idle = not model.leases and model.phase is Phase.DRAINING
         unwanted = not model.waiting and model.phase is Phase.STARTING
         if idle or unwanted:
@@ -138,10 +146,17 @@ class Orders:
         if order.call is None:
             return
         if order.stuck:
-            text = "; ".join(self._steps.pid_text(name) for name in order.stuck)
-            self._steps.answer(order.call, Refusal.STUCK, text)
+            self._steps.answer(order.call, Refusal.STUCK, "; ".join(order.stuck))
         else:
             self._steps.answer(order.call)
+
+
+def _keep_accounts(old: Rules, new: Rules) -> None:
+    """What a policy or a rule has learned outlives a change of its settings."""
+    if old.policy.name == new.policy.name:
+        new.policy.restore(old.policy.snapshot())
+    if old.eviction.name == new.eviction.name:
+        new.eviction.restore(old.eviction.snapshot())
 
 
 def _generations(models: Iterable[ModelState]) -> dict[ModelId, int]:

@@ -6,10 +6,14 @@ Takes in what workers and the control socket say about requests; never touches a
 from protocol.ids import CallId, ModelId, Refusal
 from supervisor.scheduler import effects as do
 from supervisor.scheduler import events as ev
+from supervisor.scheduler.explain import estimate
 from supervisor.scheduler.phases import Phase
 from supervisor.scheduler.state import NEVER, ModelState, Waiter
 from supervisor.scheduler.steps import Steps
 from supervisor.scheduler.timers import Timer
+
+RECALL_WITHIN = 0.5
+"""Seconds in which a worker gives back what is idle."""
 
 
 class Requests:
@@ -23,12 +27,14 @@ class Requests:
     def arrived(self, event: ev.RequestArrived) -> None:
         """Queue a request, or refuse it at the door."""
         model = self._board.models.get(event.model)
-        waiter = self._waiter(event.call, event.model, event)
         refusal = self._admission(model)
-        if refusal is not None:
+        beyond = refusal is not None and refusal[0] is Refusal.OVERLOADED and self._recall_for(model)
+        if refusal is not None and not beyond:
             kind, text, retry_after = refusal
             self._steps.out.append(do.Refuse(event.call, event.worker, kind, text, retry_after))
             return
+        waiter = self._waiter(event.call, event.model, event)
+        waiter.beyond = beyond
         self._steps.enqueue(waiter)
 
     def abandoned(self, event: ev.RequestAbandoned) -> None:
@@ -48,10 +54,13 @@ class Requests:
             self._steps.end_lease(lease, event.last_used)
 
     def reported(self, event: ev.ExchangesReported) -> None:
-        """Exchanges of parked leases count as use."""
+        """Exchanges of parked leases count as use, and teach how long one takes."""
         model = self._board.models.get(event.model)
         if model is not None and model.generation == event.generation:
             model.last_used = max(model.last_used, event.last_used)
+            for seconds in event.service_times:
+                model.service.learn(seconds)
+            self._steps.watch_ttl(model)
 
     def worker_lost(self, event: ev.WorkerLost) -> None:
         """Nothing of a dead worker remains."""
@@ -81,6 +90,26 @@ class Requests:
         if model.deadline_timer != NEVER:
             self._timers.set(model.deadline_timer, Timer.QUEUE_DEADLINE, model.id)
 
+    def recall_due(self, model: ModelState) -> None:
+        """The workers had time to give back what was idle: whoever is still beyond the limits is refused."""
+        for waiter in [waiter for waiter in model.waiting.values() if waiter.beyond]:
+            if waiter.arrived + RECALL_WITHIN <= self._steps.now:
+                kind, text, retry_after = self._overloaded(model)
+                self._steps.refuse(waiter, kind, text, retry_after)
+
+    def _recall_for(self, model: ModelState | None) -> bool:
+        """May one more wait beyond the limits, until a parked lease has come back?"""
+        if model is None or model.phase is not Phase.READY:
+            return False
+        already = sum(1 for waiter in model.waiting.values() if waiter.beyond)
+        if already >= model.parking.spare:
+            return False
+        self._timers.set(self._steps.now + RECALL_WITHIN, Timer.RECALL, model.id)
+        return True
+
+    def _overloaded(self, model: ModelState) -> tuple[Refusal, str, float]:
+        return Refusal.OVERLOADED, "Too many requests", max(1.0, estimate(self._board, model, None, self._steps.now))
+
     def _admission(self, model: ModelState | None) -> tuple[Refusal, str, float | None] | None:
         """Why a newcomer may not wait for this model; None: he may."""
         if self._board.closing:
@@ -92,7 +121,7 @@ class Requests:
         if model.phase is Phase.BACKING_OFF:
             return self._steps.backing_off(model)
         if len(model.leases) + len(model.waiting) >= model.rule.limit + model.rule.queue_limit:
-            return Refusal.OVERLOADED, "Too many requests", 1.0
+            return self._overloaded(model)
         return None
 
     def _waiter(self, call: CallId, model: ModelId, request: ev.RequestArrived | None) -> Waiter:

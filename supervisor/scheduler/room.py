@@ -1,14 +1,18 @@
 """Making room: which start may go on now, which must wait, which is given up.
 
 Asks the eviction rule *who must go*; never stops a busy model, and never lets two plans share a victim or
-take each other's target. Victims are computed afresh whenever something changed. Called by ``core.py`` after
-each event (``review``) and for each ``MakeWay`` of the policy (``make_way``).
+take each other's target, nor anything start that an older plan or the claim would have to wait for. Victims
+are computed afresh whenever something changed. Called by ``core.py`` after each event (``review``) and for
+each ``MakeWay`` of the policy (``make_way``), and by ``claims.py``.
 """
 
+from dataclasses import replace
+
 from protocol.ids import ModelId, Refusal
-from supervisor.scheduler.contracts import Blocked, Evict, Never, Standing
+from supervisor.scheduler.contracts import Blocked, Evict, Never, Standing, Verdict
 from supervisor.scheduler.effects import StopReason
 from supervisor.scheduler.phases import Phase, PlanGivenUp, RoomNeeded
+from supervisor.scheduler.residence import Residence
 from supervisor.scheduler.state import ModelState, Plan
 from supervisor.scheduler.steps import Steps
 
@@ -16,10 +20,11 @@ from supervisor.scheduler.steps import Steps
 class Room:
     """Plans under way, on the board that ``steps`` changes."""
 
-    def __init__(self, steps: Steps) -> None:
+    def __init__(self, steps: Steps, residence: Residence) -> None:
         self._steps = steps
         self._board = steps.board
-        self._plans = 0
+        self._residence = residence
+        self.plans_made = 0
 
     def make_way(self, model: ModelState) -> None:
         """Start a stopped model, at once or after its victims; without room it stays where it is."""
@@ -28,17 +33,35 @@ class Room:
             case Never(reason):
                 self._steps.refuse_all(model, Refusal.IMPOSSIBLE, reason)
             case Blocked(by):
-                self._refuse_if_stuck(model, by)
-            case Evict(victims) if not self._conflicts(model.id, victims):
-                model.wanted_at = self._steps.now
-                self._begin(model, victims)
+                self._wait(model, by)
+                self.refuse_if_stuck(model)
+            case Evict(victims):
+                by = self.hindered(model.id, victims)
+                if by:
+                    self._wait(model, by)
+                else:
+                    self.begin(model, victims)
+
+    def begin(self, model: ModelState, victims: frozenset[ModelId]) -> None:
+        """Start a stopped model when these have exited; all of them are idle."""
+        model.wanted_at = self._steps.now
+        model.blocked_by = frozenset()
+        if not victims:
+            self._steps.note(f"{model.id}: starts, there is room")
+            self._steps.start(model)
+            return
+        self.plans_made += 1
+        plan = Plan(model.id, self.plans_made)
+        model.plan = plan
+        model.swaps += 1
+        self._board.plans[model.id] = plan
+        self._steps.move(model, RoomNeeded)
+        self._take(plan, victims)
 
     def review(self) -> None:
         """Bring every plan up to date, oldest first."""
-        while self._board.stirred:
-            self._board.stirred = False
-            for plan in self._board.plans_by_age():
-                self._review(plan)
+        for plan in self._board.plans_by_age():
+            self._review(plan)
 
     def give_up(self, model: ModelState, why: str) -> None:
         """End a plan; its target's requests keep their places, its victims finish stopping."""
@@ -47,39 +70,85 @@ class Room:
         self._steps.move(model, PlanGivenUp)
         self._steps.note(f"{model.id}: plan given up: {why}")
 
-    def _begin(self, model: ModelState, victims: frozenset[ModelId]) -> None:
-        if not victims:
-            self._steps.note(f"{model.id}: starting")
-            self._steps.start(model)
-            return
-        self._plans += 1
-        plan = Plan(model.id, self._plans)
-        model.plan = plan
-        model.swaps += 1
-        self._board.plans[model.id] = plan
-        self._steps.move(model, RoomNeeded)
-        self._take(plan, victims)
+    def hindered(self, target: ModelId, victims: frozenset[ModelId]) -> frozenset[ModelId]:
+        """The targets of older plans and of the claim that a start of ``target`` now would be in the way of."""
+        claim = self._board.claim
+        if claim is not None and claim.target == target:
+            return frozenset()
+        mine = self._board.plans.get(target)
+        older = [plan for plan in self._board.plans.values() if mine is None or plan.number < mine.number]
+        by = self._colliding(older, target, victims)
+        if claim is not None and self._delays_claim(claim.target, target, victims):
+            by.add(claim.target)
+        return frozenset(by)
+
+    def yield_to_claim(self, target: ModelId, victims: frozenset[ModelId]) -> None:
+        """Give up every plan that collides with the start that a claim makes."""
+        others = [plan for plan in self._board.plans_by_age() if plan.target != target]
+        for name in sorted(self._colliding(others, target, victims), key=lambda name: self._board.plans[name].number):
+            self.give_up(self._board.models[name], f"the claim of {target} needs the same room")
+
+    def _colliding(self, plans: list[Plan], target: ModelId, victims: frozenset[ModelId]) -> set[ModelId]:
+        return {plan.target for plan in plans if self._collides(plan, target, victims)}
+
+    def refuse_if_stuck(self, model: ModelState) -> bool:
+        """Refuse who waits for a model if every way to make room needs one gone that does not die."""
+        entries = self._entries(model.id)
+        if not any(entry.phase is Phase.STUCK for _, entry in entries):
+            return False
+        standing = {name: entry.standing(movable=True) for name, entry in entries}
+        verdict = self._board.rules.eviction.victims(model.id, standing, allow_busy=True)
+        if not isinstance(verdict, Blocked):
+            return False
+        stuck = [name for name in verdict.by if self._board.models[name].phase is Phase.STUCK]
+        if stuck:
+            first = min(stuck, key=lambda name: self._board.models[name].order)
+            self._steps.refuse_all(model, Refusal.STUCK, self._steps.pid_text(first))
+        return bool(stuck)
+
+    def _wait(self, model: ModelState, by: frozenset[ModelId]) -> None:
+        """It stays in the queue; whoever is in its way gives back what he keeps for convenience."""
+        if by != model.blocked_by:
+            model.blocked_by = by
+            self._steps.note(f"{model.id}: waits for {self._names(by)}")
+        for name in sorted(by, key=lambda name: self._board.models[name].order):
+            self._steps.recall(self._board.models[name])
+        self._residence.watch(by, claimed=False)
 
     def _review(self, plan: Plan) -> None:
         model = self._board.models[plan.target]
         if not model.waiting:
             self.give_up(model, "nobody waits for it any more")
             return
-        match self._verdict(model):
+        verdict = self._verdict_again(model)
+        if self._give_up_newer(plan, verdict):
+            verdict = self._verdict_again(model)
+        match verdict:
             case Never(reason):
                 self.give_up(model, reason)
                 self._steps.refuse_all(model, Refusal.IMPOSSIBLE, reason)
             case Blocked(by):
-                self.give_up(model, f"{_names(by)} cannot go now")
-                self._refuse_if_stuck(model, by)
-            case Evict(victims) if self._conflicts(model.id, victims):
-                self.give_up(model, "another plan needs the same room")
-            case Evict(victims) if victims:
-                self._take(plan, victims)
-            case Evict():
-                del self._board.plans[model.id]
-                model.plan = None
-                self._steps.start(model)
+                self.give_up(model, f"{self._names(by)} cannot go now")
+                self.refuse_if_stuck(model)
+            case Evict(victims):
+                by = self.hindered(model.id, victims)
+                if by:
+                    self.give_up(model, f"{self._names(by)} needs the same room and was first")
+                elif victims:
+                    self._take(plan, victims)
+                else:
+                    del self._board.plans[model.id]
+                    model.plan = None
+                    self._steps.note(f"{model.id}: starts, its room is free")
+                    self._steps.start(model)
+
+    def _give_up_newer(self, plan: Plan, verdict: Verdict) -> bool:
+        """The older plan wins (new rules can make two plans under way collide)."""
+        names = verdict.by if isinstance(verdict, Blocked) else verdict.victims if isinstance(verdict, Evict) else ()
+        newer = [other for name in names if (other := self._board.plans.get(name)) and other.number > plan.number]
+        for other in sorted(newer, key=lambda other: other.number):
+            self.give_up(self._board.models[other.target], f"{plan.target} needs the same room and was first")
+        return bool(newer)
 
     def _take(self, plan: Plan, victims: frozenset[ModelId]) -> None:
         for name in sorted(victims, key=lambda name: self._board.models[name].order):
@@ -90,34 +159,52 @@ class Room:
                 self._steps.note(f"{plan.target}: needs the room of {name}, which is idle")
                 self._steps.stop(victim, reason)
 
-    def _verdict(self, model: ModelState) -> Evict | Blocked | Never:
-        return self._board.rules.eviction.victims(model.id, self._board.standing(model.id), allow_busy=False)
+    def _verdict(self, model: ModelState) -> Verdict:
+        standing = self._residence.standing(model.id)
+        return self._board.rules.eviction.victims(model.id, standing, allow_busy=False)
 
-    def _conflicts(self, target: ModelId, victims: frozenset[ModelId]) -> bool:
-        return any(
-            plan.target in victims
-            or target in plan.victims
-            or not plan.victims.isdisjoint(victims)
-            or self._would_break(plan, target)
-            for plan in self._board.plans.values()
-            if plan.target != target
-        )
+    def _verdict_again(self, model: ModelState) -> Verdict:
+        """For a plan under way: what stops already is never replaced by a model that lives."""
+        rule = self._board.rules.eviction
+        standing = self._residence.standing(model.id)
+        stopping_only = {
+            name: entry if entry.phase is Phase.STOPPING else replace(entry, movable=False)
+            for name, entry in standing.items()
+        }
+        verdict = rule.victims(model.id, stopping_only, allow_busy=False)
+        return verdict if isinstance(verdict, Evict) else rule.victims(model.id, standing, allow_busy=False)
 
-    def _would_break(self, plan: Plan, newcomer: ModelId) -> bool:
-        """Would an older plan have to be given up if ``newcomer`` ran?"""
-        mine = self._board.plans.get(newcomer)
-        if mine is not None and mine.number < plan.number:
+    def _collides(self, plan: Plan, target: ModelId, victims: frozenset[ModelId]) -> bool:
+        """Invariant 3, and nothing starts that an older plan would have to wait for."""
+        if plan.target in victims or target in plan.victims or not plan.victims.isdisjoint(victims):
+            return True
+        return not self._suffices(plan.target, frozenset(plan.victims), target, victims, allow_busy=False)
+
+    def _delays_claim(self, claimed: ModelId, target: ModelId, victims: frozenset[ModelId]) -> bool:
+        standing = {name: entry.standing(movable=True) for name, entry in self._entries(claimed)}
+        before = self._board.rules.eviction.victims(claimed, standing, allow_busy=True)
+        if not isinstance(before, Evict):
             return False
-        standing = self._board.standing(plan.target)
-        standing[newcomer] = Standing(phase=Phase.STARTING, busy=True, last_used=0.0, movable=True)
-        verdict = self._board.rules.eviction.victims(plan.target, standing, allow_busy=False)
-        return isinstance(verdict, Blocked) and newcomer in verdict.by
+        return not self._suffices(claimed, before.victims, target, victims, allow_busy=True)
 
-    def _refuse_if_stuck(self, model: ModelState, by: frozenset[ModelId]) -> None:
-        stuck = [name for name in by if self._board.models[name].phase is Phase.STUCK]
-        if stuck:
-            self._steps.refuse_all(model, Refusal.STUCK, self._steps.pid_text(min(stuck)))
+    def _suffices(
+        self,
+        target: ModelId,
+        allowed: frozenset[ModelId],
+        newcomer: ModelId,
+        gone: frozenset[ModelId],
+        *,
+        allow_busy: bool,
+    ) -> bool:
+        """Would the victims ``allowed`` still be enough for ``target`` if ``newcomer`` ran in place of ``gone``?"""
+        standing = {name: entry.standing(movable=True) for name, entry in self._entries(target) if name not in gone}
+        standing[newcomer] = Standing(phase=Phase.STARTING, busy=True, last_used=self._steps.now, movable=False)
+        verdict = self._board.rules.eviction.victims(target, standing, allow_busy=allow_busy)
+        return isinstance(verdict, Evict) and verdict.victims <= allowed
 
+    def _entries(self, target: ModelId) -> list[tuple[ModelId, ModelState]]:
+        return [(model.id, model) for model in self._board.beside(target)]
 
-def _names(models: frozenset[ModelId]) -> str:
-    return ", ".join(sorted(models))
+    def _names(self, models: frozenset[ModelId]) -> str:
+        ordered = sorted(models, key=lambda name: self._board.models[name].order)
+        return ", ".join(ordered)

@@ -1,23 +1,19 @@
-"""What the scheduler knows: models, waiting requests, leases, plans, and the indexes over them.
+"""What the scheduler knows of one thing: a model, a waiting request, a lease, a plan, the claim.
 
-Data and book-keeping only; nothing here decides and nothing emits effects. ``steps.py`` changes it, the core
-and its parts read it. Indexes that answer "who could go on" are kept up to date by ``Board.refile``, so that
-an event costs the same however many requests wait for other models.
+Data only; nothing here decides. ``board.py`` holds all of it together, ``steps.py`` changes it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 from protocol.ids import CallId, LeaseId, ModelId, WorkerId
 from supervisor.scheduler.backoff import FailureAccount
 from supervisor.scheduler.contracts import Eviction, Policy, Standing
-from supervisor.scheduler.phases import RUNNING, Phase
+from supervisor.scheduler.estimates import Learned
+from supervisor.scheduler.phases import Phase
 
 NEVER = float("inf")
-
-_K = TypeVar("_K")
-_V = TypeVar("_V")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +31,15 @@ class ModelRule:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """One configuration, as the scheduler needs it. The order of ``models`` breaks ties."""
+    """One configuration, as the scheduler needs it. The order of ``models`` breaks ties.
+
+    ``parking``: workers may keep finished leases for the next request.
+    """
 
     models: Mapping[ModelId, ModelRule]
     policy: Policy
     eviction: Eviction
+    parking: bool = False
 
 
 @dataclass(slots=True)
@@ -54,6 +54,8 @@ class Waiter:
     number: int
     deadline: float
     wants_progress: bool
+    beyond: bool = False
+    """Admitted beyond the limits because a parked lease was recalled for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,7 @@ class Lease:
     generation: int
     worker: WorkerId
     granted: float
+    parkable: bool = False
 
 
 @dataclass(slots=True)
@@ -78,6 +81,43 @@ class Plan:
 
 
 @dataclass(slots=True)
+class StandingClaim:
+    """Room reserved for a blocked model. ``draining``: what drains for it now; empty while residence holds it."""
+
+    target: ModelId
+    made: float
+    draining: set[ModelId] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class Parking:
+    """Parkable leases of one model. ``reusable``: how many each worker may still use again."""
+
+    held: dict[WorkerId, int] = field(default_factory=dict)
+    reusable: dict[WorkerId, int] = field(default_factory=dict)
+    recalled: int = 0
+    """Asked back and not ended yet."""
+
+    def add(self, worker: WorkerId) -> None:
+        """A parkable lease was granted."""
+        self.held[worker] = self.held.get(worker, 0) + 1
+        self.reusable[worker] = self.reusable.get(worker, 0) + 1
+
+    def remove(self, worker: WorkerId) -> None:
+        """One has ended: one that was asked back, if there is any; else the worker had no more use for it."""
+        self.recalled = max(0, self.recalled - 1)
+        self.held[worker] -= 1
+        left = min(self.held[worker], self.reusable.get(worker, 0))
+        _keep(self.held, worker, self.held[worker])
+        _keep(self.reusable, worker, left)
+
+    @property
+    def spare(self) -> int:
+        """Leases that may be idle, asked back or not."""
+        return sum(self.reusable.values()) + self.recalled
+
+
+@dataclass(slots=True)
 class ModelState:
     """One configured model. ``generation`` 0: never started."""
 
@@ -87,141 +127,58 @@ class ModelState:
     phase: Phase = Phase.STOPPED
     generation: int = 0
     leases: dict[LeaseId, Lease] = field(default_factory=dict)
-    waiting: dict[CallId, Waiter] = field(default_factory=dict)
+    waiting: OrderedDict[CallId, Waiter] = field(default_factory=OrderedDict)
+    """In arrival order; ordered dictionaries find their first entry at once however many were removed."""
     plan: Plan | None = None
+    parking: Parking = field(default_factory=Parking)
+    owed: dict[CallId, None] = field(default_factory=dict)
+    """Who waited when it became ready, up to its limit: they are served before it is claimed."""
     failures: FailureAccount = field(default_factory=FailureAccount)
     last_used: float = 0.0
     ready_at: float | None = None
     wanted_at: float = 0.0
     """When its last start was decided; with ``ready_at``: how long a swap takes."""
     last_swap_time: float = 0.0
+    service: Learned = field(default_factory=Learned)
+    """Seconds of one exchange."""
+    swap: Learned = field(default_factory=Learned)
+    """Seconds from the decision to start it to ready."""
     starts: int = 0
     swaps: int = 0
     stuck_pid: int | None = None
     stop_asked: bool = False
+    ordered: bool = False
+    """An order drains it: it will not serve again in this generation."""
     retired: bool = False
     """Removed by a reload; forgotten as soon as it has stopped."""
+    blocked_by: frozenset[ModelId] = frozenset()
+    """Who was in the way when it was last tried."""
     ttl_timer: float = NEVER
+    residence_timer: float = NEVER
     deadline_timer: float = NEVER
     """The earliest entry in the heap for its queue. It stays there when its waiter goes, and is used again."""
 
     @property
     def busy(self) -> bool:
-        """Has leases, or is on its way to requests that wait for it."""
-        return bool(self.leases) or (
-            bool(self.waiting) and self.phase in (Phase.MAKING_ROOM, Phase.STARTING, Phase.READY)
-        )
+        """Has leases, or is on its way to requests that wait for it.
+
+        Requests that a policy lets wait although the model is ready do not hold it.
+        """
+        return bool(self.leases) or (bool(self.waiting) and self.phase in (Phase.MAKING_ROOM, Phase.STARTING))
 
     @property
     def free(self) -> int:
         """Leases that the limit leaves."""
         return self.rule.limit - len(self.leases)
 
-    def standing(self) -> Standing:
-        """As an eviction rule sees it."""
-        movable = self.phase is not Phase.STUCK and not self.rule.pinned
-        return Standing(phase=self.phase, busy=self.busy, last_used=self.last_used, movable=movable)
+    def standing(self, *, movable: bool) -> Standing:
+        """As an eviction rule sees it; a stuck or pinned model is never movable."""
+        movable = movable and self.phase is not Phase.STUCK and not self.rule.pinned
+        return Standing(self.phase, self.busy, self.last_used, movable)
 
 
-class Board:
-    """All of it. Iteration over models is in configuration order."""
-
-    def __init__(self, rules: Rules) -> None:
-        self.rules = rules
-        self.models: dict[ModelId, ModelState] = {
-            model: ModelState(model, rule, order) for order, (model, rule) in enumerate(rules.models.items())
-        }
-        self.waiters: dict[CallId, Waiter] = {}
-        self.leases: dict[LeaseId, Lease] = {}
-        self.lease_of: dict[CallId, LeaseId] = {}
-        self.calls_by_worker: dict[WorkerId, dict[CallId, None]] = {}
-        self.leases_by_worker: dict[WorkerId, dict[LeaseId, None]] = {}
-        self.running: dict[ModelId, None] = {}
-        self.plans: dict[ModelId, Plan] = {}
-        self.servable: set[ModelId] = set()
-        self.blocked: set[ModelId] = set()
-        self.unjudged: set[ModelId] = set()
-        """Blocked models whose case may have changed since the core last tried them."""
-        self.stirred = False
-        """Something changed that plans under way may depend on."""
-        self.moved: list[ModelId] = []
-        """Models whose phase changed during the event in hand, in order."""
-        self.closing = False
-        self.arrivals = 0
-
-    def add_waiter(self, waiter: Waiter) -> None:
-        """Queue it."""
-        self.waiters[waiter.call] = waiter
-        self.models[waiter.model].waiting[waiter.call] = waiter
-        if waiter.worker is not None:
-            self.calls_by_worker.setdefault(waiter.worker, {})[waiter.call] = None
-
-    def remove_waiter(self, waiter: Waiter) -> None:
-        """Take it out of the queue, whatever becomes of it."""
-        del self.waiters[waiter.call]
-        del self.models[waiter.model].waiting[waiter.call]
-        if waiter.worker is not None:
-            _discard(self.calls_by_worker, waiter.worker, waiter.call)
-
-    def add_lease(self, lease: Lease) -> None:
-        """Count it as outstanding."""
-        self.leases[lease.id] = lease
-        self.lease_of[lease.call] = lease.id
-        self.models[lease.model].leases[lease.id] = lease
-        self.leases_by_worker.setdefault(lease.worker, {})[lease.id] = None
-
-    def remove_lease(self, lease: Lease) -> None:
-        """It has ended."""
-        del self.leases[lease.id]
-        del self.lease_of[lease.call]
-        del self.models[lease.model].leases[lease.id]
-        _discard(self.leases_by_worker, lease.worker, lease.id)
-
-    def stir(self) -> None:
-        """Something changed that may let a blocked model start or a plan go on."""
-        self.stirred = True
-        self.unjudged |= self.blocked
-
-    def refile(self, model: ModelState) -> None:
-        """Put a model into the indexes that its phase, leases and waiters call for."""
-        if model.phase in RUNNING:
-            self.running[model.id] = None
-        else:
-            self.running.pop(model.id, None)
-        if model.phase is Phase.READY and model.waiting and model.free > 0:
-            self.servable.add(model.id)
-        else:
-            self.servable.discard(model.id)
-        if model.phase is Phase.STOPPED and model.waiting and not model.retired:
-            if model.id not in self.blocked:
-                self.blocked.add(model.id)
-                self.unjudged.add(model.id)
-        else:
-            self.blocked.discard(model.id)
-            self.unjudged.discard(model.id)
-
-    def standing(self, target: ModelId) -> dict[ModelId, Standing]:
-        """Running models and targets of plans, without ``target``, in configuration order."""
-        there = [self.models[m] for m in (*self.running, *self.plans) if m != target]
-        return {model.id: model.standing() for model in sorted(there, key=lambda model: model.order)}
-
-    def by_age(self, models: set[ModelId]) -> list[ModelId]:
-        """Models ordered by their oldest waiting request."""
-        return sorted(models, key=self._age)
-
-    def plans_by_age(self) -> Iterator[Plan]:
-        """Plans under way, oldest first; safe against plans that end meanwhile."""
-        for plan in sorted(self.plans.values(), key=lambda plan: plan.number):
-            if self.plans.get(plan.target) is plan:
-                yield plan
-
-    def _age(self, model: ModelId) -> int:
-        return next(iter(self.models[model].waiting.values())).number
-
-
-def _discard(index: dict[_K, dict[_V, None]], key: _K, value: _V) -> None:
-    held = index.get(key)
-    if held is not None:
-        held.pop(value, None)
-        if not held:
-            del index[key]
+def _keep(counts: dict[WorkerId, int], worker: WorkerId, count: int) -> None:
+    if count:
+        counts[worker] = count
+    else:
+        counts.pop(worker, None)

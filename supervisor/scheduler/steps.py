@@ -7,8 +7,9 @@ the event in hand.
 
 from protocol.ids import CallId, ModelId, Refusal, lease_id
 from supervisor.scheduler import effects as do
+from supervisor.scheduler.board import Board
 from supervisor.scheduler.phases import Phase, next_phase
-from supervisor.scheduler.state import NEVER, Board, Lease, ModelState, Waiter
+from supervisor.scheduler.state import NEVER, Lease, ModelState, Waiter
 from supervisor.scheduler.timers import Timer, Timers
 
 
@@ -21,8 +22,8 @@ class Steps:
         self.out: list[do.Effect] = []
         self.now = 0.0
         self._instance = instance
-        self._generations = 0
-        self._leases = 0
+        self.generations = 0
+        self.leases = 0
 
     def begin(self, now: float) -> list[do.Effect]:
         """A new event at ``now``; the list collects its effects."""
@@ -45,11 +46,13 @@ class Steps:
     def start(self, model: ModelState) -> None:
         """A new generation."""
         self.move(model, do.StartModel)
-        self._generations += 1
-        model.generation = self._generations
+        self.generations += 1
+        model.generation = self.generations
         model.starts += 1
         model.ready_at = None
         model.stop_asked = False
+        model.ordered = False
+        model.owed.clear()
         self.out.append(do.StartModel(model.id, model.generation))
 
     def stop(self, model: ModelState, reason: do.StopReason) -> None:
@@ -64,38 +67,67 @@ class Steps:
         first = not model.waiting
         self.board.add_waiter(waiter)
         self.board.refile(model)
-        if first and model.phase in (Phase.STARTING, Phase.READY):
+        if first and model.phase is Phase.STARTING:
             self.board.stirred = True
+        if model.phase is Phase.READY and model.free <= 0:
+            self.recall(model, len(model.waiting))
         if waiter.deadline < model.deadline_timer:
             model.deadline_timer = waiter.deadline
             self.timers.set(waiter.deadline, Timer.QUEUE_DEADLINE, model.id)
 
     def withdraw(self, waiter: Waiter) -> None:
         """Take a request out of the queue."""
+        model = self._take_out(waiter)
+        if not model.waiting and not model.leases:
+            self.board.stir()
+            self.watch_ttl(model)
+
+    def _take_out(self, waiter: Waiter) -> ModelState:
         model = self.board.models[waiter.model]
         self.board.remove_waiter(waiter)
+        if model.owed:
+            model.owed.pop(waiter.call, None)
+            if not model.owed:
+                self.board.stir()
         self.board.refile(model)
-        if not model.waiting:
-            self.board.stir()
+        return model
 
     def grant(self, waiter: Waiter) -> None:
-        """Give a waiting request its lease."""
+        """Give a waiting request its lease; a load wants none and is answered."""
         if waiter.worker is None:
-            raise ValueError("a load has no use for a lease")
-        model = self.board.models[waiter.model]
-        self.withdraw(waiter)
-        self._leases += 1
-        lease = Lease(
-            id=lease_id(self._instance, self._leases),
-            call=waiter.call,
-            model=model.id,
-            generation=model.generation,
-            worker=waiter.worker,
-            granted=self.now,
-        )
+            self.withdraw(waiter)
+            self.answer(waiter.call)
+            return
+        model = self._take_out(waiter)
+        self.leases += 1
+        number = lease_id(self._instance, self.leases)
+        parkable = self._parkable(model)
+        lease = Lease(number, waiter.call, model.id, model.generation, waiter.worker, self.now, parkable)
         self.board.add_lease(lease)
         self.board.refile(model)
-        self.out.append(do.Grant(waiter.call, waiter.worker, lease.id, model.id, model.generation))
+        self.out.append(do.Grant(waiter.call, waiter.worker, number, model.id, model.generation, parkable))
+
+    def _parkable(self, model: ModelState) -> bool:
+        """May the worker keep it? Not while anybody would have to ask for it back at once."""
+        rules = self.board.rules
+        wanted = model.waiting or self.board.blocked or self.board.claim
+        return rules.parking and rules.policy.parks and not wanted
+
+    def recall(self, model: ModelState, count: int | None = None) -> None:
+        """Ask for parkable leases back, ``count`` in all or every one; what is asked back already counts.
+
+        Every worker that has some is asked for as many: nobody knows here whose are idle.
+        """
+        parking = model.parking
+        missing = len(model.leases) if count is None else count - parking.recalled
+        for worker, reusable in list(parking.reusable.items()):
+            asked = min(missing, reusable)
+            if asked > 0:
+                self.out.append(do.Recall(worker, model.id, model.generation, asked))
+                parking.recalled += asked
+                parking.reusable[worker] -= asked
+                if not parking.reusable[worker]:
+                    del parking.reusable[worker]
 
     def refuse(self, waiter: Waiter, refusal: Refusal, text: str, retry_after: float | None = None) -> None:
         """End a waiting request, or a waiting load, without success."""
@@ -114,6 +146,8 @@ class Steps:
         """The one end of a lease, whatever brought it about."""
         model = self.board.models[lease.model]
         self.board.remove_lease(lease)
+        if not lease.parkable:
+            model.service.learn(last_used - lease.granted)
         model.last_used = max(model.last_used, last_used)
         self.board.refile(model)
         if not model.leases:

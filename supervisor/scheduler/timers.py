@@ -6,6 +6,7 @@ Callers keep at most one entry per model and kind, or one per start and pause, s
 
 import heapq
 from enum import StrEnum
+from typing import Any
 
 from protocol.ids import ModelId
 
@@ -17,7 +18,8 @@ class Timer(StrEnum):
     QUEUE_DEADLINE = "queue_deadline"
     PAUSE = "pause"
     ORDER = "order"
-    POLICY = "policy"
+    RESIDENCE = "residence"
+    RECALL = "recall"
 
 
 class Timers:
@@ -42,6 +44,15 @@ class Timers:
     def earliest(self) -> float | None:
         """When the next entry is due."""
         return self._heap[0][0] if self._heap else None
+
+    def snapshot(self) -> list[list[Any]]:
+        """All entries as plain values."""
+        return [[when, count, str(timer), model] for when, count, timer, model in sorted(self._heap)]
+
+    def restore(self, snapshot: list[list[Any]]) -> None:
+        """Take over what ``snapshot`` returned."""
+        self._heap = [(when, count, Timer(timer), model) for when, count, timer, model in snapshot]
+        self._count = max((count for _, count, _, _ in self._heap), default=0)
 
     def __len__(self) -> int:
         return len(self._heap)

@@ -6,11 +6,15 @@
 
 from typing import Any, Self
 
+from config.sets import compile_sets
 from protocol.ids import CallId, LeaseId, ModelId, WorkerId
 from supervisor.scheduler import effects as do
 from supervisor.scheduler import events as ev
+from supervisor.scheduler.contracts import Policy
 from supervisor.scheduler.core import Core
 from supervisor.scheduler.evictions.group import Group, Groups
+from supervisor.scheduler.evictions.matrix import Matrix
+from supervisor.scheduler.evictions.memory import Memory
 from supervisor.scheduler.invariants import check
 from supervisor.scheduler.policies.fifo import Fifo
 from supervisor.scheduler.state import ModelRule, Rules
@@ -19,14 +23,34 @@ WORKER = WorkerId("0.1.w")
 _ASIDE = (do.Note, do.WakeAt)
 
 
-def rules_for(*models: str, groups: dict[str, Group] | None = None, **rule: Any) -> Rules:
+def rules_for(
+    *models: str,
+    groups: dict[str, Group] | None = None,
+    policy: Policy | None = None,
+    parking: bool = False,
+    **rule: Any,
+) -> Rules:
     """Rules with ``fifo`` and ``group`` for these models; ``rule`` goes to each ``ModelRule``."""
     membership = {ModelId(name): group for name, group in (groups or {}).items()}
     return Rules(
         models={ModelId(name): ModelRule(**rule) for name in models},
-        policy=Fifo(),
+        policy=policy or Fifo(),
         eviction=Groups(membership),
+        parking=parking,
     )
+
+
+def matrix_rules(sets: dict[str, str], models: str, max_wait: float = 60.0) -> Rules:
+    """Rules with ``fifo`` and ``matrix`` for models of one letter."""
+    program, problems = compile_sets(sets, {}, list(models))
+    assert not problems
+    return Rules({ModelId(name): ModelRule() for name in models}, Fifo(max_wait), Matrix(program))
+
+
+def memory_rules(needs: dict[str, int], budget: int, max_wait: float = 60.0) -> Rules:
+    """Rules with ``fifo`` and ``memory`` for one device."""
+    takes = {ModelId(name): {"gpu": amount} for name, amount in needs.items()}
+    return Rules({model: ModelRule() for model in takes}, Fifo(max_wait), Memory({"gpu": budget}, takes))
 
 
 class Play:
@@ -84,6 +108,8 @@ def stop(model: str, generation: int, reason: do.StopReason = do.StopReason.EVIC
     return do.StopModel(ModelId(model), generation, reason)
 
 
-def grant(call: str, lease: int, model: str, generation: int, worker: WorkerId = WORKER) -> do.Grant:
+def grant(
+    call: str, lease: int, model: str, generation: int, worker: WorkerId = WORKER, *, parkable: bool = False
+) -> do.Grant:
     """The effect, in short."""
-    return do.Grant(CallId(call), worker, LeaseId(f"i/L{lease}"), ModelId(model), generation)
+    return do.Grant(CallId(call), worker, LeaseId(f"i/L{lease}"), ModelId(model), generation, parkable)

@@ -5,14 +5,15 @@ that is not persistent and G is exclusive. Models in no group form the default g
 exclusive. The victims are a fixed set, so a stuck or busy one blocks. Called by ``core.py``.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from protocol.ids import ModelId
-from supervisor.scheduler.contracts import Blocked, Evict, SettingProblem, Standing, Verdict
+from supervisor.scheduler.contracts import Blocked, Evict, Models, SettingProblem, Standing, Verdict
 from supervisor.scheduler.events import Snapshot
 from supervisor.scheduler.phases import Phase
+from supervisor.scheduler.settings import suggestion
 
 _SETTINGS = {"swap": True, "exclusive": True, "persistent": False}
 
@@ -39,7 +40,7 @@ class Groups:
         self._membership = dict(membership or {})
 
     @classmethod
-    def parse(cls, settings: Mapping[str, Any], models: Sequence[ModelId]) -> tuple[Self, Sequence[SettingProblem]]:
+    def parse(cls, settings: Mapping[str, Any], models: Models) -> tuple[Self, list[SettingProblem]]:
         """``settings`` maps group names to ``swap``, ``exclusive``, ``persistent`` and ``members``."""
         membership: dict[ModelId, Group] = {}
         problems: list[SettingProblem] = []
@@ -48,7 +49,8 @@ class Groups:
             problems += _unknown_keys(name, entry)
             for member in entry.get("members", ()):
                 if member not in models:
-                    problems.append(SettingProblem(f"{name}.members", f"there is no model {member!r}"))
+                    text = f"there is no model {member!r}{suggestion(member, models)}"
+                    problems.append(SettingProblem(f"{name}.members", text))
                 elif member in membership:
                     problems.append(SettingProblem(f"{name}.members", f"{member!r} is in two groups"))
                 else:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from config.types import ModelSettings
 from protocol.ids import ModelId
 from supervisor.scheduler.contracts import Blocked, Evict, Standing
 from supervisor.scheduler.evictions.group import Group, Groups
@@ -47,7 +48,7 @@ def test_a_stuck_victim_blocks_always() -> None:
 
 def test_settings_are_checked_with_their_paths() -> None:
     settings = {"g": {"members": [T, "nobody"], "swop": False}, "h": {"members": [T]}}
-    _, problems = Groups.parse(settings, [T, M])
+    _, problems = Groups.parse(settings, {T: ModelSettings("target", (), ""), M: ModelSettings("m", (), "")})
     assert [(problem.path, problem.text) for problem in problems] == [
         ("g.swop", "a group has no such setting"),
         ("g.members", "there is no model 'nobody'"),

@@ -1,0 +1,166 @@
+"""Why a request waits, and how long: a reading of the board. Changes nothing.
+
+Each waiting request can name its blockers (design.md, invariant 4). Asked by ``supervisor/status.py`` for
+``swapctl queue`` and ``swapctl explain``, by ``requests.py`` for ``Retry-After``, and by the tests.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from protocol.ids import ModelId
+from supervisor.scheduler.board import Board
+from supervisor.scheduler.contracts import Blocked, Evict, Never
+from supervisor.scheduler.estimates import UNKNOWN_SERVICE, wait
+from supervisor.scheduler.phases import Phase
+from supervisor.scheduler.state import ModelState, Waiter
+
+MOST_LEASES = 20
+"""Leases named one by one; the rest are counted."""
+
+
+class Kind(StrEnum):
+    """What a request may wait for."""
+
+    LEASE = "lease"
+    START = "start"
+    STOP = "stop"
+    CLAIM = "claim"
+    PLAN = "plan"
+    TIMER = "timer"
+    DECISION = "decision"
+
+
+@dataclass(frozen=True, slots=True)
+class Blocker:
+    """One thing that has to happen first. ``until``: seconds of the core's clock, if a timer decides."""
+
+    kind: Kind
+    model: ModelId
+    text: str
+    until: float | None = None
+
+
+def estimate(board: Board, model: ModelState, waiter: Waiter | None, now: float) -> float:
+    """Seconds until this request, or a newcomer, gets its lease; what cannot be known is left out."""
+    ahead = len(model.leases)
+    for other in model.waiting.values():
+        if other is waiter:
+            break
+        ahead += other.worker is not None
+    return wait(
+        start=_start_left(board, model, now),
+        ahead=ahead,
+        limit=model.rule.limit,
+        service=model.service.or_else(UNKNOWN_SERVICE),
+    )
+
+
+def _start_left(board: Board, model: ModelState, now: float) -> float:
+    """What is left of its start: at the longest, an exchange of each model in its way, and a swap."""
+    if model.phase is Phase.READY:
+        return 0.0
+    learned = [other.swap.mean for other in board.models.values() if other.swap.samples]
+    swap = model.swap.or_else(sum(learned) / max(1, len(learned)))
+    if model.phase in (Phase.STARTING, Phase.MAKING_ROOM):
+        return max(0.0, swap - (now - model.wanted_at))
+    in_the_way = [board.models[name] for name in model.blocked_by if name in board.models]
+    services = [other.service.or_else(UNKNOWN_SERVICE) for other in in_the_way if other.leases]
+    return max(services, default=0.0) + swap
+
+
+def blockers(board: Board, waiter: Waiter, now: float) -> tuple[Blocker, ...]:
+    """What this waiting request waits for; never empty."""
+    model = board.models[waiter.model]
+    match model.phase:
+        case Phase.READY:
+            free = Blocker(Kind.DECISION, model.id, "the policy serves it when it sees fit")
+            found = _leases(model) if model.free <= 0 else (free,)
+        case Phase.STARTING:
+            found = (Blocker(Kind.START, model.id, f"generation {model.generation} has to become ready"),)
+        case Phase.STOPPING | Phase.STUCK:
+            found = (_stop(model),)
+        case Phase.DRAINING:
+            found = (_drain(board, model), *_leases(model))
+        case Phase.MAKING_ROOM:
+            found = _plan(board, model)
+        case Phase.STOPPED | Phase.BACKING_OFF:  # nobody waits during a pause
+            found = _room(board, model, now)
+    return found
+
+
+def _leases(model: ModelState) -> tuple[Blocker, ...]:
+    named = list(model.leases)[:MOST_LEASES]
+    found = [Blocker(Kind.LEASE, model.id, f"lease {lease} has to end") for lease in named]
+    if len(model.leases) > len(named):
+        found.append(Blocker(Kind.LEASE, model.id, f"and {len(model.leases) - len(named)} more leases"))
+    return tuple(found)
+
+
+def _stop(model: ModelState) -> Blocker:
+    return Blocker(Kind.STOP, model.id, f"generation {model.generation} has to exit")
+
+
+def _drain(board: Board, model: ModelState) -> Blocker:
+    claim = board.claim
+    if claim is not None and model.id in claim.draining and not model.ordered:
+        return Blocker(Kind.CLAIM, claim.target, f"{model.id} drains for it")
+    return Blocker(Kind.STOP, model.id, "it drains and will stop")
+
+
+def _plan(board: Board, model: ModelState) -> tuple[Blocker, ...]:
+    victims = model.plan.victims if model.plan else set()
+    stops = [_stop(board.models[name]) for name in _in_order(board, victims) if name in board.running]
+    return tuple(stops) or (Blocker(Kind.DECISION, model.id, "it starts now"),)
+
+
+def _room(board: Board, model: ModelState, now: float) -> tuple[Blocker, ...]:
+    """A stopped model: what is in its way."""
+    claim = board.claim
+    found: list[Blocker] = []
+    if claim is not None:
+        mine = claim.target == model.id
+        text = "its own claim stands" if mine else "claims room; nothing starts against it"
+        found.append(Blocker(Kind.CLAIM, claim.target, text))
+    standing = {other.id: other.standing(movable=True) for other in board.beside(model.id)}
+    match board.rules.eviction.victims(model.id, standing, allow_busy=False):
+        case Blocked(by):
+            for name in _in_order(board, by):
+                found += _in_the_way(board.models[name])
+        case Evict(victims):
+            found += [_stop(board.models[name]) for name in _in_order(board, victims) if _stopping(board, name)]
+            found += [
+                _held(board, board.models[name], now) for name in _in_order(board, victims & board.running.keys())
+            ]
+        case Never(reason):
+            found.append(Blocker(Kind.DECISION, model.id, reason))
+    found += [Blocker(Kind.PLAN, plan.target, "makes room and was first") for plan in board.plans_by_age()]
+    return tuple(found) or (Blocker(Kind.DECISION, model.id, "it is tried at the next event"),)
+
+
+def _in_the_way(model: ModelState) -> tuple[Blocker, ...]:
+    if model.leases:
+        return _leases(model)
+    match model.phase:
+        case Phase.STARTING:
+            return (Blocker(Kind.START, model.id, f"generation {model.generation} has waiting requests"),)
+        case Phase.MAKING_ROOM:
+            return (Blocker(Kind.PLAN, model.id, "makes room and was first"),)
+        case Phase.STUCK:
+            return (_stop(model),)
+    return (Blocker(Kind.DECISION, model.id, "requests wait for it"),)
+
+
+def _held(board: Board, model: ModelState, now: float) -> Blocker:
+    shortest = board.rules.policy.min_resident
+    until = (model.ready_at or 0.0) + shortest
+    if model.phase is Phase.READY and until > now:
+        return Blocker(Kind.TIMER, model.id, f"stays {shortest:g} s after ready", until)
+    return _stop(model)
+
+
+def _stopping(board: Board, name: ModelId) -> bool:
+    return board.models[name].phase is Phase.STOPPING
+
+
+def _in_order(board: Board, names: set[ModelId] | frozenset[ModelId]) -> list[ModelId]:
+    return sorted((name for name in names if name in board.models), key=lambda name: board.models[name].order)
