@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import trio
 
-from gateway import auth, filters
+from gateway import auth, filters, routing
 from gateway.exchange import Client, ClientGone, Record, Request
 from gateway.lease import Supervisor
 from gateway.loading import while_waiting
@@ -81,11 +81,12 @@ class Relay:
         catalogue = self._supervisor.catalogue
         if not auth.allowed(request.headers, catalogue.key_digests):
             raise refuse(Situation.BAD_KEY, "a valid API key is needed")
+        patience = routing.patience(request.header(b"x-request-timeout"))
         body = await client.read_body(catalogue.limits.json_body)
         record.bytes_in = len(body)
         found = peek(body)
         record.model = self.index.find(str(found.model))
-        job = _Job(self, request, route, client, record, found, filters.apply(body, record.model))
+        job = _Job(self, request, route, client, record, found, filters.apply(body, record.model), patience)
         failure: RefusedError | None = None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_cancel_when_gone, client, nursery.cancel_scope)
@@ -127,6 +128,8 @@ class _Job:
     record: Record
     found: Peek
     body: bytes
+    patience: float | None
+    """Seconds from the beginning of the request that the caller gives it to be granted."""
 
     async def run(self, supervisor: Supervisor, pools: Pools, scopes: dict[LeaseId, trio.CancelScope]) -> None:
         """Lease, exchange, relay; the lease ends with the exchange, and the client's answer after it."""
@@ -153,9 +156,16 @@ class _Job:
             raise refuse(Situation.CUT, "the model was stopped while it answered")
         await self.client.finish()
 
+    def _time_left(self) -> float | None:
+        if self.patience is None:
+            return None
+        return max(0.0, self.record.begun + self.patience - time.monotonic())
+
     async def _acquire(self, supervisor: Supervisor) -> Granted:
         try:
-            return await supervisor.acquire(str(self.found.model), caller=self.request.peer)
+            return await supervisor.acquire(
+                str(self.found.model), caller=self.request.peer, deadline_in=self._time_left()
+            )
         except AcquireRefused as refused:
             raise refuse(refused.refusal, refused.text, refused.retry_after) from None
         except ConversationEnded:

@@ -49,6 +49,23 @@ class Peek(msgspec.Struct):
     stream: bool | int | str | None = None
 
 
+LONGEST_PATIENCE = 10**9
+"""Seconds; more than anybody waits, and far from where clocks overflow."""
+
+
+def patience(header: str) -> float | None:
+    """The seconds of an ``x-request-timeout``; None without one, 400 if it is no positive number."""
+    if not header:
+        return None
+    try:
+        seconds = float(header)
+    except ValueError:
+        seconds = 0.0
+    if not 0.0 < seconds <= LONGEST_PATIENCE:
+        raise refuse(Situation.BROKEN_BODY, f"x-request-timeout: found {header[:40]!r}, expected a number of seconds")
+    return seconds
+
+
 _decode = msgspec.json.Decoder(Peek).decode
 
 

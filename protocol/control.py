@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from protocol.ids import CallId, ModelId
 
-CONTROL_VERSION = 1
+CONTROL_VERSION = 2
 
 
 class ControlMessage(Struct, frozen=True, kw_only=True, tag=True):
@@ -48,7 +48,17 @@ class Logs(ControlMessage, frozen=True):
     model: str
 
 
-Verb = Status | Unload | Load | Reset | Logs
+class Queue(ControlMessage, frozen=True):
+    """Who waits, for what. Reply: ``QueueReply``."""
+
+
+class Explain(ControlMessage, frozen=True):
+    """What one call waits for. ``call``: its id, or the end of it if only one call ends so. Reply: ``ExplainReply``."""
+
+    call: str
+
+
+Verb = Status | Unload | Load | Reset | Logs | Queue | Explain
 
 # ------------------------------------------------------------------ replies
 
@@ -112,6 +122,50 @@ class LogsReply(ControlMessage, frozen=True):
     lines: tuple[str, ...]
 
 
+class QueueRow(Struct, frozen=True, kw_only=True):
+    """One waiting request. Times in seconds."""
+
+    call: CallId
+    model: ModelId
+    phase: str
+    """Of its model."""
+    caller: str = ""
+    """Empty for a load."""
+    position: int = 0
+    """From 1, among those who wait for the same model."""
+    waited: float = 0.0
+    left: float | None = None
+    """Until it is refused; None: never."""
+    estimate: float = 0.0
+    """Until it is granted, as far as that can be known."""
+    waits_for: str = ""
+    """The first of its blockers."""
+
+
+class QueueReply(ControlMessage, frozen=True):
+    """The oldest waiting requests; ``total`` counts all of them."""
+
+    rows: tuple[QueueRow, ...]
+    total: int
+
+
+class BlockerRow(Struct, frozen=True, kw_only=True):
+    """One thing that has to happen first. ``left``: seconds, if a timer decides."""
+
+    kind: str
+    model: ModelId
+    text: str
+    left: float | None = None
+
+
+class ExplainReply(ControlMessage, frozen=True):
+    """Why a call waits; no blockers: it has its ``lease``."""
+
+    row: QueueRow
+    blockers: tuple[BlockerRow, ...] = ()
+    lease: str | None = None
+
+
 class Done(ControlMessage, frozen=True):
     """It is so now."""
 
@@ -119,13 +173,16 @@ class Done(ControlMessage, frozen=True):
 
 
 class Failed(ControlMessage, frozen=True):
-    """It is not so. ``code``: unknown_model, unknown_verb, malformed, busy, or a ``Refusal``; text is for people."""
+    """It is not so. ``code``: unknown_model, unknown_call, unknown_verb, malformed, busy, or a ``Refusal``.
+
+    The text is for people.
+    """
 
     code: str
     text: str
 
 
-Reply = StatusReply | LogsReply | Done | Failed
+Reply = StatusReply | LogsReply | QueueReply | ExplainReply | Done | Failed
 
 # ------------------------------------------------------------------ frames of the control socket
 

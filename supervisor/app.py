@@ -14,7 +14,7 @@ from pathlib import Path
 
 import trio
 
-from config.check import load
+from config.check import Loaded, load
 from config.types import Settings
 from protocol import runtime_dir
 from protocol.errors import ProtocolError
@@ -22,7 +22,7 @@ from supervisor.guardian_link import GuardianLink
 from supervisor.listen import CannotListen, listening
 from supervisor.options import Options, parse
 from supervisor.process.reaper import collect_orphans, kill_everything
-from supervisor.rules import RulesRefused
+from supervisor.rules import RulesRefused, rules_of
 from supervisor.wiring import App
 from supervisor.workers import WorkersDoNotStart
 
@@ -108,6 +108,17 @@ def _say(line: str) -> None:
         sys.stdout.flush()
 
 
+def _accepted(loaded: Loaded, settings: Settings) -> bool:
+    """Do the policy and the eviction rule take their settings?"""
+    try:
+        rules_of(settings)
+    except RulesRefused as refused:
+        for problem in refused.problems:
+            sys.stderr.write(f"{loaded.error(problem.path, problem.text)}\n")
+        return False
+    return True
+
+
 def _log_to_stderr(level: str) -> None:
     logging.basicConfig(
         stream=sys.stderr, level=level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s"
@@ -121,13 +132,13 @@ def main(arguments: list[str]) -> int:
     for problem in loaded.problems:
         if problem.severity != "notice":
             sys.stderr.write(f"{problem}\n")
-    if loaded.settings is None:
+    if loaded.settings is None or not _accepted(loaded, loaded.settings):
         return 2
     _log_to_stderr(options.log_level or loaded.settings.log_level)
     try:
         directory = runtime_dir.prepare(runtime_dir.choose(options.runtime_dir))
         return _run(options, loaded.settings, directory)
-    except (CannotListen, ProtocolError, RulesRefused) as error:
+    except (CannotListen, ProtocolError) as error:
         sys.stderr.write(f"swapyard: {error}\n")
         return 1
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 
 from protocol.control import MODELS_TOPIC, LogLines, ModelChanged, PublishedEvent, log_topic
 from protocol.ids import ModelId
+from supervisor.scheduler.board import Board
 from supervisor.scheduler.effects import Effect
 from supervisor.scheduler.events import Event
-from supervisor.scheduler.state import Board
 
 
 class EventsOut:

@@ -7,7 +7,23 @@ at once. At most ``LIMIT`` are open; one more is refused as busy. Called by ``co
 
 from collections.abc import Callable
 
-from protocol.control import Done, Failed, Load, Logs, LogsReply, Reply, Reset, Status, StatusReply, Unload, Verb
+from protocol.control import (
+    Done,
+    Explain,
+    ExplainReply,
+    Failed,
+    Load,
+    Logs,
+    LogsReply,
+    Queue,
+    QueueReply,
+    Reply,
+    Reset,
+    Status,
+    StatusReply,
+    Unload,
+    Verb,
+)
 from protocol.ids import CallId, ModelId, Refusal, call_id
 from supervisor.scheduler import events as ev
 
@@ -27,12 +43,16 @@ class Questions:
         resolve: Callable[[str], ModelId | None],
         status: Callable[[], StatusReply],
         logs: Callable[[ModelId], LogsReply],
+        queue: Callable[[], QueueReply],
+        explain: Callable[[str], ExplainReply | Failed],
     ) -> None:
         self._instance = instance
         self._post = post
         self._resolve = resolve
         self._status = status
         self._logs = logs
+        self._queue = queue
+        self._explain = explain
         self._open: dict[CallId, Answerer] = {}
         self._count = 0
 
@@ -44,6 +64,10 @@ class Questions:
         match verb:
             case Status():
                 answer(self._status())
+            case Queue():
+                answer(self._queue())
+            case Explain(call=call):
+                answer(self._explain(call))
             case Logs(model=name):
                 self._about(name, answer, lambda model: answer(self._logs(model)))
             case Load(model=name):

@@ -1,17 +1,31 @@
-"""What ``swapctl status`` and ``/running`` show: a reading of the board, the processes and the worker slots.
+"""What ``swapctl status``, ``queue`` and ``explain`` show: a reading of the board, the processes and the slots.
 
 Changes nothing. Called by ``questions.py``.
 """
 
+import itertools
 import shlex
 from collections.abc import Callable, Sequence
 
 from config.types import ModelSettings, Settings
-from protocol.control import ModelStatus, WorkerStatus
-from protocol.ids import ModelId
+from protocol.control import (
+    BlockerRow,
+    ExplainReply,
+    Failed,
+    ModelStatus,
+    QueueReply,
+    QueueRow,
+    WorkerStatus,
+)
+from protocol.ids import CallId, ModelId
 from supervisor import clock
+from supervisor.scheduler import explain
+from supervisor.scheduler.board import Board
 from supervisor.scheduler.phases import Phase
-from supervisor.scheduler.state import Board, ModelState
+from supervisor.scheduler.state import NEVER, Lease, ModelState, Waiter
+
+MOST_ROWS = 1000
+"""Waiting requests in one reply; the rest are counted."""
 
 
 def model_statuses(
@@ -73,3 +87,60 @@ def _counted(row: WorkerStatus, board: Board, worker: str | None) -> WorkerStatu
         leases=sum(1 for lease in board.leases.values() if lease.worker == worker),
         waiting=sum(1 for waiter in board.waiters.values() if waiter.worker == worker),
     )
+
+
+def queue(board: Board) -> QueueReply:
+    """The oldest waiting requests."""
+    now = clock.now()
+    rows: list[QueueRow] = []
+    positions: dict[ModelId, int] = {}
+    for waiter in itertools.islice(board.waiters.values(), MOST_ROWS):
+        positions[waiter.model] = positions.get(waiter.model, 0) + 1
+        rows.append(_queue_row(board, waiter, positions[waiter.model], now))
+    return QueueReply(rows=tuple(rows), total=len(board.waiters))
+
+
+def explained(board: Board, text: str) -> ExplainReply | Failed:
+    """What the call of this id, or of this ending, waits for."""
+    now = clock.now()
+    calls: list[CallId] = [call for call in (*board.waiters, *board.lease_of) if call == text]
+    calls = calls or [call for call in (*board.waiters, *board.lease_of) if call.endswith(f"/{text}")]
+    if len(calls) != 1:
+        what = "there is no call" if not calls else f"{len(calls)} calls end in"
+        return Failed(code="unknown_call", text=f"{what} {text!r}; 'swapctl queue' lists who waits")
+    waiter = board.waiters.get(calls[0])
+    if waiter is None:
+        lease = board.leases[board.lease_of[calls[0]]]
+        return ExplainReply(row=_granted_row(board, lease, now), lease=lease.id)
+    position = 1 + list(board.models[waiter.model].waiting).index(waiter.call)
+    blockers = tuple(
+        BlockerRow(
+            kind=str(found.kind),
+            model=found.model,
+            text=found.text,
+            left=None if found.until is None else max(0.0, found.until - now),
+        )
+        for found in explain.blockers(board, waiter, now)
+    )
+    return ExplainReply(row=_queue_row(board, waiter, position, now), blockers=blockers)
+
+
+def _queue_row(board: Board, waiter: Waiter, position: int, now: float) -> QueueRow:
+    model = board.models[waiter.model]
+    first = explain.blockers(board, waiter, now)[0]
+    return QueueRow(
+        call=waiter.call,
+        model=waiter.model,
+        phase=str(model.phase),
+        caller=waiter.caller,
+        position=position,
+        waited=now - waiter.arrived,
+        left=None if waiter.deadline == NEVER else max(0.0, waiter.deadline - now),
+        estimate=explain.estimate(board, model, waiter, now),
+        waits_for=f"{first.kind} of {first.model}: {first.text}",
+    )
+
+
+def _granted_row(board: Board, lease: Lease, now: float) -> QueueRow:
+    phase = str(board.models[lease.model].phase)
+    return QueueRow(call=lease.call, model=lease.model, phase=phase, waited=now - lease.granted)

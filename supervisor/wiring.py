@@ -28,8 +28,8 @@ from supervisor.perform import Performer
 from supervisor.processes import Processes
 from supervisor.questions import Questions
 from supervisor.scheduler import invariants
+from supervisor.scheduler.board import Board
 from supervisor.scheduler.core import Core
-from supervisor.scheduler.state import Board
 from supervisor.worker_socket import WorkerSocket
 from supervisor.workers import Workers
 
@@ -69,7 +69,13 @@ class App:
             guardian=guardian,
         )
         self.questions = Questions(
-            self.instance, post=self.loop.post, resolve=names.get, status=self.status, logs=self.processes.logs
+            self.instance,
+            post=self.loop.post,
+            resolve=names.get,
+            status=self.status,
+            logs=self.processes.logs,
+            queue=lambda: status.queue(self.board),
+            explain=lambda call: status.explained(self.board, call),
         )
         self.worker_socket = WorkerSocket(
             post=self.loop.post,

@@ -12,12 +12,28 @@ import msgspec
 import trio
 
 from protocol import runtime_dir
-from protocol.control import Done, Failed, Load, Logs, LogsReply, Reply, Reset, Status, StatusReply, Unload, Verb
+from protocol.control import (
+    Done,
+    Explain,
+    ExplainReply,
+    Failed,
+    Load,
+    Logs,
+    LogsReply,
+    Queue,
+    QueueReply,
+    Reply,
+    Reset,
+    Status,
+    StatusReply,
+    Unload,
+    Verb,
+)
 from protocol.control_link import ControlLink, open_control
 from protocol.errors import ProtocolError
 from protocol.events_link import Gap, follow_log
 from protocol.ids import ModelId
-from tools.status_table import render
+from tools.status_table import render, render_explained, render_queue
 
 ANSWER_WITHIN = 10.0
 """Seconds for questions that are answered at once; the others wait for a model."""
@@ -57,6 +73,11 @@ def parser() -> argparse.ArgumentParser:
     unload = commands.add_parser("unload", parents=[common], help="stop models (none named: all)")
     unload.add_argument("models", nargs="*", metavar="MODEL")
     unload.add_argument("--drain", action="store_true", help="refuse nobody, wait until what runs has finished")
+    commands.add_parser("queue", parents=[common], help="who waits, since when, for what").add_argument(
+        "--watch", action="store_true", help="go on until Ctrl-C"
+    )
+    explain = commands.add_parser("explain", parents=[common], help="what one call waits for")
+    explain.add_argument("call", metavar="CALL", help="its id in 'swapctl queue', or the end of it")
     for name, text in (("load", "make a model ready"), ("reset", "forget a model's failures")):
         commands.add_parser(name, parents=[common], help=text).add_argument("model", metavar="MODEL")
     logs = commands.add_parser("logs", parents=[common], help="what a model wrote")
@@ -70,16 +91,12 @@ async def run(options: argparse.Namespace, directory: Path) -> None:
     try:
         async with open_control(directory) as link:
             match options.command:
-                case "status":
-                    await show_status(link, options)
-                case "unload":
-                    await order(link, Unload(models=tuple(options.models), drain=options.drain), options)
-                case "load":
-                    await order(link, Load(model=options.model), options)
-                case "reset":
-                    await order(link, Reset(model=options.model), options)
                 case "logs":
                     await show_logs(link, directory, options)
+                case "status" | "queue" | "explain":
+                    await show(link, reading(options), options)
+                case _:
+                    await order(link, wish(options), options)
     except* (Refused, ProtocolError, BrokenPipeError, KeyboardInterrupt) as group:
         failure: BaseException = group
         while isinstance(failure, BaseExceptionGroup):
@@ -87,6 +104,26 @@ async def run(options: argparse.Namespace, directory: Path) -> None:
     else:
         return
     raise failure
+
+
+def reading(options: argparse.Namespace) -> Verb:
+    """The question behind a command that shows something."""
+    match options.command:
+        case "queue":
+            return Queue()
+        case "explain":
+            return Explain(call=options.call)
+    return Status()
+
+
+def wish(options: argparse.Namespace) -> Verb:
+    """The question behind a command that changes something."""
+    match options.command:
+        case "unload":
+            return Unload(models=tuple(options.models), drain=options.drain)
+        case "load":
+            return Load(model=options.model)
+    return Reset(model=options.model)
 
 
 async def ask(link: ControlLink, verb: Verb, within: float | None = None) -> Reply:
@@ -97,16 +134,28 @@ async def ask(link: ControlLink, verb: Verb, within: float | None = None) -> Rep
     return reply
 
 
-async def show_status(link: ControlLink, options: argparse.Namespace) -> None:
-    """Once, or again and again."""
+async def show(link: ControlLink, verb: Verb, options: argparse.Namespace) -> None:
+    """One reading, or one after the other."""
+    watch = getattr(options, "watch", False)
     while True:
-        reply = await ask(link, Status())
-        assert isinstance(reply, StatusReply)
-        text = msgspec.json.format(msgspec.json.encode(reply)).decode() if options.output == "json" else render(reply)
-        emit(f"{CLEAR if options.watch and options.output == 'table' else ''}{text}\n")
-        if not options.watch:
+        reply = await ask(link, verb)
+        text = msgspec.json.format(msgspec.json.encode(reply)).decode() if options.output == "json" else text_of(reply)
+        emit(f"{CLEAR if watch and options.output == 'table' else ''}{text}\n")
+        if not watch:
             return
         await trio.sleep(REDRAW_EVERY)
+
+
+def text_of(reply: Reply) -> str:
+    """A reading as a table."""
+    match reply:
+        case StatusReply():
+            return render(reply)
+        case QueueReply():
+            return render_queue(reply)
+        case ExplainReply():
+            return render_explained(reply)
+    return ""
 
 
 async def order(link: ControlLink, verb: Verb, options: argparse.Namespace) -> None:

@@ -1,8 +1,16 @@
-"""``swapctl status`` as text: pure, from a reply to lines. Times in people's units."""
+"""``swapctl status``, ``queue`` and ``explain`` as text: pure, from a reply to lines. Times in people's units."""
 
 from collections.abc import Sequence
 
-from protocol.control import ModelStatus, StatusReply, WorkerStatus
+from protocol.control import (
+    BlockerRow,
+    ExplainReply,
+    ModelStatus,
+    QueueReply,
+    QueueRow,
+    StatusReply,
+    WorkerStatus,
+)
 
 _HEAD = ("MODEL", "PHASE", "PID", "PORT", "UP", "LEASES", "WAITING", "TTL LEFT", "LAST FAILURE")
 _LONGEST_FAILURE = 60
@@ -21,6 +29,35 @@ def render(status: StatusReply) -> str:
             *columns([("WORKER", "PID", "UP", "LEASES", "WAITING", "RESTARTS"), *map(_worker, status.workers)]),
         ]
     )
+
+
+def render_queue(queue: QueueReply) -> str:
+    """Who waits, oldest first."""
+    if not queue.rows:
+        return "nobody waits"
+    head = ("CALL", "MODEL", "PHASE", "PLACE", "WAITED", "LEFT", "ESTIMATE", "CALLER", "WAITS FOR")
+    lines = columns([head, *map(_queue_row, queue.rows)])
+    hidden = queue.total - len(queue.rows)
+    return "\n".join([*lines, *([f"and {hidden} more"] if hidden else [])])
+
+
+def render_explained(reply: ExplainReply) -> str:
+    """One call, and what has to happen first."""
+    row = reply.row
+    if reply.lease is not None:
+        return f"{row.call} has lease {reply.lease} of {row.model} ({row.phase}) since {duration(row.waited)}"
+    about = f"{row.call} waits for {row.model} ({row.phase}) since {duration(row.waited)}, place {row.position}"
+    lines = columns([("WAITS FOR", "OF", "WHY", "LEFT"), *map(_blocker, reply.blockers)])
+    return "\n".join([f"{about}, about {duration(row.estimate)} to go", "", *lines])
+
+
+def _queue_row(row: QueueRow) -> tuple[str, ...]:
+    times = (duration(row.waited), duration(row.left), duration(row.estimate))
+    return (row.call, row.model, row.phase, str(row.position), *times, row.caller or "(load)", row.waits_for)
+
+
+def _blocker(row: BlockerRow) -> tuple[str, ...]:
+    return (row.kind, row.model, row.text, duration(row.left))
 
 
 def columns(rows: Sequence[Sequence[str]]) -> list[str]:

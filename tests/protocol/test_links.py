@@ -13,7 +13,7 @@ from protocol import messages as wire
 from protocol import runtime_dir, worker_hub
 from protocol.catalogue import Catalogue
 from protocol.codec import FrameCodec
-from protocol.control import Done, Failed, LogLines, LogsReply, Reply, Status, Unload, Verb, log_topic
+from protocol.control import CONTROL_VERSION, Done, Failed, LogLines, LogsReply, Reply, Status, Unload, Verb, log_topic
 from protocol.control_hub import ControlHub
 from protocol.control_link import open_control
 from protocol.errors import ConversationEnded, LocalProtocolError, PeerError
@@ -321,7 +321,9 @@ async def test_a_control_client_gets_its_replies_and_words_for_what_is_not_under
 
                 nursery.start_soon(later.run, arrived)
                 later.send([b"nonsense"])
-                later.send([msgspec.msgpack.encode({"version": 2, "call": "x", "verb": {"type": "Sing"}})])
+                later.send(
+                    [msgspec.msgpack.encode({"version": CONTROL_VERSION + 1, "call": "x", "verb": {"type": "Sing"}})]
+                )
                 with trio.fail_after(LIMIT):
                     await came.wait()
                 reply = msgspec.msgpack.decode(replies[0])["reply"]
