@@ -5,8 +5,10 @@ import json
 import sys
 from pathlib import Path
 
-from config.check import load
+from config.check import Loaded, load
 from config.errors import Problem, Severity
+from protocol.ids import ModelId
+from supervisor.scheduler.registry import build
 
 
 def run(arguments: list[str]) -> int:
@@ -17,17 +19,28 @@ def run(arguments: list[str]) -> int:
     parser.add_argument("-o", "--output", choices=["text", "json"], default="text")
     options = parser.parse_args(arguments)
     loaded = load(options.config)
-    warned = any(problem.severity is Severity.WARNING for problem in loaded.problems)
-    valid = loaded.settings is not None and not (options.strict and warned)
+    found_by_all = (*loaded.problems, *refused_by_parts(loaded))
+    problems = sorted(found_by_all, key=lambda problem: (problem.line, problem.column))
+    found = {problem.severity for problem in problems}
+    valid = Severity.ERROR not in found and not (options.strict and Severity.WARNING in found)
     if options.output == "json":
-        print(json.dumps({"valid": valid, "problems": [as_json(problem) for problem in loaded.problems]}, indent=2))
+        print(json.dumps({"valid": valid, "problems": [as_json(problem) for problem in problems]}, indent=2))
     else:
-        for problem in loaded.problems:
+        for problem in problems:
             print(problem, file=sys.stderr)
         count = len(loaded.settings.models) if loaded.settings else 0
         verdict = f"valid, {count} model{'s' if count != 1 else ''}" if valid else "not valid"
         print(f"{options.config}: {verdict}")
     return 0 if valid else 2
+
+
+def refused_by_parts(loaded: Loaded) -> list[Problem]:
+    """What the policy and the eviction rule say of their settings."""
+    if loaded.settings is None:
+        return []
+    models = {ModelId(name): model for name, model in loaded.settings.models.items()}
+    built = build(loaded.settings.routing, models)
+    return [loaded.error(problem.path, problem.text) for problem in built.problems]
 
 
 def as_json(problem: Problem) -> dict[str, str | int]:

@@ -69,6 +69,14 @@ BAD_FILES = {
     ),
     "missing cmd": ("models:\n  a: {name: x}\n", 2),
     "not a mapping": ("- a\n", 1),
+    "unknown policy": ("routing:\n  scheduler: {use: fiffo}\n", 2),
+    "a priority of nobody": ("routing:\n  scheduler:\n    settings: {fifo: {priority: {who: 1}}}\n", 3),
+    "a set that is none": ("matrix:\n  sets:\n    talk: 'a &'\nmodels:\n  a: {cmd: 'x ${PORT}'}\n", 3),
+    "too large to run": (
+        "models:\n  a: {cmd: 'x ${PORT}', memory: {gpu0: 9GiB}}\n"
+        "routing: {router: {use: memory, settings: {memory: {devices: {gpu0: 8GiB}}}}}\n",
+        2,
+    ),
 }
 
 
