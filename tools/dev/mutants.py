@@ -32,7 +32,10 @@ def copy_tree(target: Path) -> None:
 def run_tests(tree: Path, nodes: list[str]) -> bool:
     """Are these tests green in ``tree``?"""
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *nodes]
-    done = subprocess.run(command, cwd=tree, capture_output=True, timeout=LIMIT, check=False)
+    try:
+        done = subprocess.run(command, cwd=tree, capture_output=True, timeout=LIMIT, check=False)
+    except subprocess.TimeoutExpired:
+        return False
     return done.returncode == 0
 
 
@@ -54,9 +57,10 @@ def judge(patch: Path) -> str:
 def main() -> int:
     """Judge every mutant."""
     patches = sorted((ROOT / "tests" / "mutants").glob("*.patch"))
-    verdicts = {patch.stem: judge(patch) for patch in patches}
-    for name, verdict in verdicts.items():
-        print(f"{verdict:10} {name}")
+    verdicts = {}
+    for patch in patches:
+        verdicts[patch.stem] = judge(patch)
+        print(f"{verdicts[patch.stem]:10} {patch.stem}", flush=True)
     missed = [name for name, verdict in verdicts.items() if verdict != "caught"]
     print(f"{len(verdicts) - len(missed)} of {len(verdicts)} mutants caught")
     return 1 if missed or not verdicts else 0
