@@ -6,12 +6,14 @@ from pathlib import Path
 import pytest
 
 from config.check import load, load_text
-from config.errors import Severity
-from config.keys import GATEWAY, GROUP, MODEL, TOP
+from config.keys import CHOICE, GATEWAY, GROUP, MATRIX, MEMORY, MODEL, ROUTING, TOP
+from supervisor.scheduler.policies.fifo import DEFAULT_MAX_WAIT
 from tools import ctl
+from tools.check import refused_by_parts
 from tools.cli import COMMANDS
 
 ROOT = Path(__file__).parents[1]
+EXAMPLES = ["config.example.yaml", "config.matrix.example.yaml", "config.memory.example.yaml"]
 DOCUMENTS = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "supervisor/scheduler/design.md"]
 
 
@@ -27,13 +29,15 @@ def test_the_configurations_in_the_readme_load(block: str) -> None:
 
 
 def test_the_example_configuration_is_valid_and_has_every_key() -> None:
-    loaded = load(ROOT / "config.example.yaml")
-    assert loaded.settings is not None, loaded.problems
-    assert all("there is no program" in problem.text for problem in loaded.problems), loaded.problems
-    text = (ROOT / "config.example.yaml").read_text()
-    for key in (*TOP, *MODEL, *GROUP, *GATEWAY):
+    text = ""
+    for name in EXAMPLES:
+        loaded = load(ROOT / name)
+        assert loaded.settings is not None, loaded.problems
+        assert all("there is no program" in problem.text for problem in loaded.problems), loaded.problems
+        assert not refused_by_parts(loaded)
+        text += (ROOT / name).read_text()
+    for key in (*TOP, *MODEL, *GROUP, *GATEWAY, *ROUTING, *CHOICE, *MATRIX, *MEMORY):
         assert re.search(rf"^ *{key}:", text, re.MULTILINE), key
-    assert not [problem for problem in loaded.problems if problem.severity is Severity.ERROR]
 
 
 def test_the_defaults_that_the_example_names_are_the_defaults() -> None:
@@ -43,6 +47,8 @@ def test_the_defaults_that_the_example_names_are_the_defaults() -> None:
     assert plain is not None
     assert found.gateway == plain.gateway
     assert found.log_level == plain.log_level
+    assert found.routing.policy_settings["maxWait"] == DEFAULT_MAX_WAIT
+    assert found.routing.policy_settings["minResident"] == 0
     embed, bare = found.models["embed"], plain.models["chat"]
     assert (embed.ttl, embed.unload_timeout, embed.health_check_timeout, embed.queue_timeout) == (
         bare.ttl,
