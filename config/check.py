@@ -3,6 +3,7 @@
 Called by the supervisor at start, by ``swapyard check``, and by tests.
 """
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,7 +46,7 @@ def load_text(text: str, file: Path = Path("config.yaml")) -> Loaded:
 
 
 def _finish(tree: MapNode | None, problems: Problems, file: Path) -> Loaded:
-    settings = resolve(tree, problems) if tree is not None else None
+    settings = resolve(tree, os.environ, problems) if tree is not None else None
     usable = None if problems.failed else settings
     return Loaded(usable, problems.all(), file, places(tree) if tree is not None else {})
 

@@ -14,6 +14,7 @@ from config.load import MapNode
 
 LAST_PORT = 65535
 TOP: Mapping[str, values.Reader] = {
+    "macros": values.mapping,
     "models": values.mapping,
     "groups": values.mapping,
     "matrix": values.mapping,
@@ -27,6 +28,7 @@ TOP: Mapping[str, values.Reader] = {
     "apiKeys": values.list_of(values.secret, what="keys"),
 }
 MODEL: Mapping[str, values.Reader] = {
+    "macros": values.mapping,
     "cmd": values.text,
     "cmdStop": values.text,
     "proxy": values.text,
@@ -81,8 +83,6 @@ LATER: Mapping[str, frozenset[str]] = {
         }
     ),
 }  # fmt: skip
-BREAKING = frozenset({"macros"})
-"""Keys of a later version without which the file means something else."""
 
 
 def read(node: MapNode, table: Mapping[str, values.Reader], kind: str, problems: Problems) -> dict[str, Any]:
@@ -95,8 +95,6 @@ def read(node: MapNode, table: Mapping[str, values.Reader], kind: str, problems:
             read_value = reader(value, problems)
             if read_value is not None:
                 found[key] = read_value
-        elif key in BREAKING and kind in ("top", "model"):
-            problems.error(at, where, "this version does not expand macros")
         elif key in LATER.get(kind, ()):
             problems.notice(at, where, "has no effect in this version")
         else:

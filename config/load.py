@@ -28,6 +28,11 @@ _SECRET = re.compile(r"apiKeys\b|models\..*\.env\b")
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 _BOOLS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 
+_ENVIRONMENT = re.compile(r"\$\{(env\.[A-Za-z_][A-Za-z0-9_]*)\}")
+MARKS = ("\ue000\ue001", "\ue002")
+"""Stand for the braces of ``${env.NAME}``, which may stand unquoted where YAML allows no braces. As long as
+what they stand for, so that every place stays right; ``macros.py`` takes them out again."""
+
 Scalar = str | int | float | bool | None
 
 
@@ -41,11 +46,12 @@ class Node:
 
 @dataclass(slots=True)
 class ScalarNode(Node):
-    """``value`` by the core schema; ``text`` as written; ``plain``: not quoted."""
+    """``value`` by the core schema; ``text`` as written; ``plain``: not quoted; ``secret``: never repeat it."""
 
     value: Scalar
     text: str
     plain: bool
+    secret: bool = False
 
 
 @dataclass(slots=True)
@@ -86,7 +92,7 @@ def read(file: Path, problems: Problems) -> MapNode | None:
 def parse(text: str, problems: Problems) -> MapNode | None:
     """The tree of a text's first document. An empty one is an empty mapping."""
     try:
-        root = _compose(text)
+        root = _compose(_ENVIRONMENT.sub(_marked, text))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         at = (mark.line + 1, mark.column + 1) if mark else (1, 1)
@@ -103,6 +109,10 @@ def parse(text: str, problems: Problems) -> MapNode | None:
         problems.error(_at(root), "", "the top level must be a mapping of keys to values")
         return None
     return tree
+
+
+def _marked(found: re.Match[str]) -> str:
+    return f"{MARKS[0]}{found[1]}{MARKS[1]}"
 
 
 def _place(text: str, position: int) -> tuple[int, int]:
@@ -220,7 +230,7 @@ class _Builder:
     def _scalar(self, node: yaml.Node, path: str) -> ScalarNode:
         text = self._text(node, path)
         plain = isinstance(node, yaml.ScalarNode) and node.style is None
-        return ScalarNode(_at(node), path, _core(text) if plain else text, text, plain)
+        return ScalarNode(_at(node), path, core(text) if plain else text, text, plain)
 
     def _text(self, node: yaml.Node, path: str) -> str:
         """The text of a scalar: escaped surrogate pairs (JSON has them) joined, halves and NUL refused."""
@@ -233,7 +243,7 @@ class _Builder:
         return joined.replace("\0", "\ufffd")
 
 
-def _core(text: str) -> Scalar:
+def core(text: str) -> Scalar:
     """The YAML 1.2 core schema."""
     if text in _NULLS:
         return None

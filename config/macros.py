@@ -1,15 +1,32 @@
-"""Placeholders in the values of a model: ``${PORT}``, ``${MODEL_ID}``, ``${PID}``.
+"""``${name}`` and ``${env.NAME}`` in values, expanded on the tree (``tests/compat/config.md`` §4).
 
-Called by ``resolve.py``; what is left over afterwards is an error that names it.
+The environment comes first, everywhere; then the macros of the file, in one pass from the last declared to the
+first, so that one may use those declared before it. A value that is nothing but a macro takes over its type.
+``$${name}`` stands for a literal ``${name}``. What nothing replaces is an error that names it. ``${PORT}`` and
+``${PID}`` are left to ``resolve.py``, which calls this file first.
 """
 
+import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Container, Iterator, Mapping
+from dataclasses import replace
 
-from config.load import MapNode
+from config import command_line
+from config.errors import Problems
+from config.load import MARKS, ListNode, MapNode, Node, ScalarNode, core
 
+RESERVED = frozenset({"PID", "PORT", "MODEL_ID"})
+LONGEST_NAME = 63
+MOST_TEXT = 1024 * 1024
+"""Characters of one value after expansion: macros that use macros twice grow fast."""
+_NAME = re.compile(r"[a-zA-Z0-9_-]+")
 _PLACEHOLDER = re.compile(r"\$\{([a-zA-Z0-9_-]+)\}")
-_ENVIRONMENT = re.compile(r"\$\{env\.[A-Za-z_][A-Za-z0-9_]*\}")
+_ENVIRONMENT = re.compile(rf"(?:\$\{{|{MARKS[0]})env\.([A-Za-z_][A-Za-z0-9_]*)(?:\}}|{MARKS[1]})")
+_ESCAPED = "$\0{"
+"""``$${`` until everything is expanded; ``load.py`` lets no NUL into a tree."""
+
+Scope = Mapping[str, ScalarNode]
+"""Macros in the order of their declaration."""
 
 
 def uses(text: str, name: str) -> bool:
@@ -17,18 +34,217 @@ def uses(text: str, name: str) -> bool:
     return f"${{{name}}}" in text
 
 
-def expand(text: str, values: Mapping[str, str]) -> str:
+def fill(text: str, values: Mapping[str, str]) -> str:
     """Replace the placeholders that ``values`` knows; others stay."""
     return _PLACEHOLDER.sub(lambda found: values.get(found[1], found[0]), text)
 
 
-def declared(node: MapNode) -> frozenset[str]:
-    """The names that the ``macros`` key of a mapping declares."""
-    block = node.entries.get("macros")
-    return frozenset(block.entries) if isinstance(block, MapNode) else frozenset()
+def finished(text: str) -> str:
+    """The text with its escaped placeholders as they were meant."""
+    return text.replace(_ESCAPED, "${")
 
 
-def complaints(text: str, allowed: frozenset[str] = frozenset()) -> list[str]:
+def complaints(text: str, allowed: frozenset[str] = frozenset(), known: Collection[str] = ()) -> list[str]:
     """What to say of placeholders that nothing replaced."""
-    plain = [f"{found[0]} means nothing here" for found in _PLACEHOLDER.finditer(text) if found[1] not in allowed]
-    return plain + [f"this version does not expand {found[0]}" for found in _ENVIRONMENT.finditer(text)]
+    left = [found[1] for found in _PLACEHOLDER.finditer(text) if found[1] not in allowed]
+    plain = [f"${{{name}}} means nothing here{_hint(name, known)}" for name in left]
+    deeper = [
+        f"the environment variable {found[1]} comes from too many others" for found in _ENVIRONMENT.finditer(text)
+    ]
+    return plain + deeper
+
+
+def _hint(name: str, known: Collection[str]) -> str:
+    if name in known:
+        return ": it is declared elsewhere or later"
+    close = difflib.get_close_matches(name, [*known, *RESERVED], n=1)
+    return f"; did you mean ${{{close[0]}}}?" if close else ""
+
+
+# ------------------------------------------------------------------ the environment
+
+
+def from_environment(node: Node, environ: Mapping[str, str], problems: Problems) -> Node:
+    """The tree with ``${env.NAME}`` replaced in keys and values; a plain value is typed anew."""
+    match node:
+        case MapNode():
+            return _mapping_from_environment(node, environ, problems)
+        case ListNode():
+            return replace(node, items=[from_environment(item, environ, problems) for item in node.items])
+        case ScalarNode(text=text) if _ENVIRONMENT.search(text):
+            if node.path.endswith((".cmd", ".cmdStop")):
+                text = command_line.without_comments(text)
+            # A value that names another variable is expanded once more, and not again.
+            once = _substituted(text, node, environ, problems)
+            text = _substituted(once, node, environ, problems)
+            return replace(node, text=text, value=core(text) if node.plain else text, secret=True)
+    return node
+
+
+def _mapping_from_environment(node: MapNode, environ: Mapping[str, str], problems: Problems) -> MapNode:
+    made = MapNode(node.at, node.path)
+    for key, entry in node.entries.items():
+        place = ScalarNode(node.key_at[key], entry.path, key, key, plain=True)
+        name = _substituted(key, place, environ, problems) if _ENVIRONMENT.search(key) else key
+        if name in made.entries:
+            problems.error(node.key_at[key], entry.path, "stands here twice once its name is filled in")
+            continue
+        made.entries[name] = from_environment(entry, environ, problems)
+        made.key_at[name] = node.key_at[key]
+    return made
+
+
+def _substituted(text: str, node: ScalarNode, environ: Mapping[str, str], problems: Problems) -> str:
+    def value(found: re.Match[str]) -> str:
+        name = found[1]
+        text = environ.get(name)
+        if text is None:
+            problems.error(node.at, node.path, f"the environment variable {name} is not set")
+            return ""
+        if any(char in text for char in "\n\r\0"):
+            problems.error(node.at, node.path, f"the environment variable {name} has a line end in it")
+            return ""
+        return text
+
+    return _ENVIRONMENT.sub(value, text)
+
+
+# ------------------------------------------------------------------ macros of the file
+
+
+def expanded(tree: MapNode, known: Container[str], problems: Problems) -> MapNode:
+    """The tree without its ``macros``, every value expanded: models by theirs and all, the rest by those of all.
+
+    Leftovers in models are for ``resolve.py`` to complain of, those in keys that are not ``known`` mean nothing.
+    """
+    common = _declared(tree, problems)
+    made = MapNode(tree.at, tree.path, key_at=dict(tree.key_at))
+    for key, entry in tree.entries.items():
+        if key == "models" and isinstance(entry, MapNode):
+            made.entries[key] = _models(entry, common, problems)
+        elif key in known and key != "macros":
+            made.entries[key] = _finished(_expanded(entry, common, problems), common, problems)
+        elif key != "macros":
+            made.entries[key] = entry
+    return made
+
+
+def _models(models: MapNode, common: Scope, problems: Problems) -> MapNode:
+    made = MapNode(models.at, models.path, key_at=models.key_at)
+    for name, node in models.entries.items():
+        made.entries[name] = _model(name, node, common, problems) if isinstance(node, MapNode) else node
+    return made
+
+
+def _model(name: str, node: MapNode, common: Scope, problems: Problems) -> MapNode:
+    scope = scope_of(name, node, common, problems)
+    made = MapNode(node.at, node.path, key_at=node.key_at)
+    for key, entry in node.entries.items():
+        if key in ("cmd", "cmdStop") and isinstance(entry, ScalarNode):
+            text = command_line.without_comments(entry.text)
+            entry = entry if text == entry.text else replace(entry, text=text, value=text)  # noqa: PLW2901
+        if key != "macros":
+            made.entries[key] = _expanded(entry, scope, problems)
+    return made
+
+
+def scope_of(name: str, node: MapNode, common: Scope, problems: Problems) -> Scope:
+    """``MODEL_ID``, the macros of all in their order, with the model's own in their places, then its others."""
+    own = _declared(node, problems)
+    return {"MODEL_ID": ScalarNode(node.at, node.path, name, name, plain=False), **common, **own}
+
+
+def names(tree: MapNode) -> frozenset[str]:
+    """Everything that is declared anywhere, for hints."""
+    models = tree.entries.get("models")
+    nodes = [tree, *(models.entries.values() if isinstance(models, MapNode) else ())]
+    blocks = [node.entries.get("macros") for node in nodes if isinstance(node, MapNode)]
+    return frozenset(name for block in blocks if isinstance(block, MapNode) for name in block.entries)
+
+
+def _declared(node: MapNode, problems: Problems) -> dict[str, ScalarNode]:
+    block = node.entries.get("macros")
+    if block is None or (isinstance(block, ScalarNode) and block.value is None):
+        return {}
+    if not isinstance(block, MapNode):
+        problems.error(block.at, block.path, "expected a mapping of names to values")
+        return {}
+    found: dict[str, ScalarNode] = {}
+    for name, value in block.entries.items():
+        why = _unfit(name, value)
+        if why:
+            problems.error(block.key_at[name], value.path, why)
+        elif isinstance(value, ScalarNode):
+            found[name] = value
+    return found
+
+
+def _unfit(name: str, value: Node) -> str | None:
+    if not _NAME.fullmatch(name):
+        return "the name of a macro has letters, digits, dashes and underscores only"
+    if len(name) > LONGEST_NAME:
+        return f"the name of a macro has at most {LONGEST_NAME} characters"
+    if name in RESERVED:
+        return f"{name} is not to be declared: it stands for something already"
+    if not isinstance(value, ScalarNode) or value.value is None:
+        return "the value of a macro is text, a number or a truth value"
+    if uses(value.text, name):
+        return "uses itself"
+    return None
+
+
+def _expanded(node: Node, scope: Scope, problems: Problems) -> Node:
+    match node:
+        case MapNode():
+            entries = {key: _expanded(entry, scope, problems) for key, entry in node.entries.items()}
+            return replace(node, entries=entries)
+        case ListNode():
+            return replace(node, items=[_expanded(item, scope, problems) for item in node.items])
+        case ScalarNode() if "${" in node.text:
+            return _expanded_scalar(node, scope, problems)
+    return node
+
+
+def _expanded_scalar(node: ScalarNode, scope: Scope, problems: Problems) -> ScalarNode:
+    text = node.text.replace("$${", _ESCAPED)
+    made = replace(node, text=text, value=text)
+    for name in reversed(list(scope)):
+        token = f"${{{name}}}"
+        if token not in made.text:
+            continue
+        macro = scope[name]
+        secret = made.secret or macro.secret
+        replacement = macro.text.replace("$${", _ESCAPED)
+        if made.text == token:
+            value = replacement if isinstance(macro.value, str) else macro.value
+            made = replace(macro, at=node.at, path=node.path, text=replacement, value=value, secret=secret)
+            continue
+        text = made.text.replace(token, replacement)
+        if len(text) > MOST_TEXT:
+            problems.error(node.at, node.path, f"macros make it longer than {MOST_TEXT} characters")
+            return replace(node, text="", value="")
+        made = replace(made, text=text, value=text, plain=False, secret=secret)
+    return made
+
+
+def _finished(node: Node, scope: Scope, problems: Problems) -> Node:
+    """A section that is no model's, with its leftovers complained of and its escapes undone."""
+    for scalar in scalars(node):
+        for complaint in complaints(scalar.text, known=scope):
+            problems.error(scalar.at, scalar.path, complaint)
+        if _ESCAPED in scalar.text:
+            scalar.value = scalar.text = finished(scalar.text)
+    return node
+
+
+def scalars(node: Node) -> Iterator[ScalarNode]:
+    """Every scalar below a node."""
+    match node:
+        case MapNode():
+            for entry in node.entries.values():
+                yield from scalars(entry)
+        case ListNode():
+            for item in node.items:
+                yield from scalars(item)
+        case ScalarNode():
+            yield node

@@ -24,12 +24,16 @@ _PID_ONLY = frozenset({"PID"})
 _DEFAULT_PROXY = "http://localhost:${PORT}"
 
 
-def resolve(tree: MapNode, problems: Problems) -> Settings:
-    """The settings; only to be used if no problem is an error."""
+def resolve(tree: MapNode, environ: Mapping[str, str], problems: Problems) -> Settings:
+    """The settings; only to be used if no problem is an error. ``environ``: what ``${env.NAME}`` stands for."""
+    filled = macros.from_environment(tree, environ, problems)
+    tree = filled if isinstance(filled, MapNode) else tree
+    known = macros.names(tree)
+    tree = macros.expanded(tree, {*keys.TOP, *keys.LATER["top"]}, problems)
     top = keys.read(tree, keys.TOP, "top", problems)
     nodes = _model_nodes(top.get("models"), problems)
     ports = _assign_ports(nodes, top.get("startPort", FIRST_PORT), problems)
-    resolver = _Models(_Defaults.of(top, tree, problems), ports, macros.declared(tree), problems)
+    resolver = _Models(_Defaults.of(top, tree, problems), ports, known, problems)
     models = {name: resolver.model(name, node) for name, node in nodes.items()}
     _check_aliases(models, resolver.alias_nodes, problems)
     _check_ports(nodes, models, ports, problems)
@@ -98,11 +102,11 @@ class _Models:
     """Resolves one model after the other."""
 
     def __init__(
-        self, defaults: _Defaults, ports: Mapping[str, int], declared: frozenset[str], problems: Problems
+        self, defaults: _Defaults, ports: Mapping[str, int], known: frozenset[str], problems: Problems
     ) -> None:
         self._defaults = defaults
         self._ports = ports
-        self._declared = declared
+        self._known = known
         self._problems = problems
         self.alias_nodes: dict[str, list[Node]] = {}
         """Where the aliases of each model stand, beside ``ModelSettings.aliases``."""
@@ -110,9 +114,10 @@ class _Models:
     def model(self, name: str, node: MapNode) -> ModelSettings:
         """One entry of ``models``."""
         read = keys.read(node, keys.MODEL, "model", self._problems)
-        # Macros were complained of where they are declared; their uses are not mistakes.
-        declared = self._declared | macros.declared(node)
-        expand = _Expander(name, self._ports.get(name), node, declared, self._problems)
+        expand = _Expander(name, self._ports.get(name), node, self._known, self._problems)
+        for key in keys.LATER["model"] & node.entries.keys():
+            for scalar in macros.scalars(node.entries[key]):
+                expand.text(key, scalar.text)
         ttl = read.get("ttl", -1)
         self.alias_nodes[name] = [place for _, place in read.get("aliases", ())]
         return ModelSettings(
@@ -178,21 +183,19 @@ class _Models:
 class _Expander:
     """Replaces the placeholders in the values of one model; complains of what is left."""
 
-    def __init__(
-        self, name: str, port: int | None, node: MapNode, declared: frozenset[str], problems: Problems
-    ) -> None:
+    def __init__(self, name: str, port: int | None, node: MapNode, known: frozenset[str], problems: Problems) -> None:
         self.port = port
-        self._declared = declared
+        self._known = known
         self._values = {"MODEL_ID": name} | ({} if port is None else {"PORT": str(port)})
         self._node = node
         self._problems = problems
 
     def text(self, key: str, value: str, allowed: frozenset[str] = frozenset()) -> str:
         """The value of ``key`` with its placeholders replaced."""
-        expanded = macros.expand(value, self._values)
-        for complaint in macros.complaints(expanded, allowed | self._declared):
+        expanded = macros.fill(value, self._values)
+        for complaint in macros.complaints(expanded, allowed, self._known):
             self._problems.error(_at(self._node, key), f"{self._node.path}.{key}", complaint)
-        return expanded
+        return macros.finished(expanded)
 
     def words(self, key: str, value: str, allowed: frozenset[str] = frozenset()) -> tuple[str, ...]:
         """The same for a command line, split into arguments."""
@@ -274,6 +277,4 @@ def _api_keys(entries: tuple[tuple[str, Node], ...], problems: Problems) -> tupl
             problems.error(node.at, node.path, "an empty key would let everybody in")
         elif " " in key:
             problems.error(node.at, node.path, "a key must not contain a space")
-        for complaint in macros.complaints(key):
-            problems.error(node.at, node.path, complaint)
     return tuple(key for key, _ in entries)

@@ -31,6 +31,8 @@ def found(node: Node) -> str:
             return "a list"
         case ScalarNode(value=None, plain=True):
             return "nothing"
+        case ScalarNode(secret=True):
+            return "a value from the environment"
         case ScalarNode(text=text, plain=plain):
             shown = repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "…")
             return shown if plain else f"the quoted text {shown}"

@@ -139,9 +139,8 @@ EXPECTED = [
     "9:6 error models.b: has no 'cmd', the command that starts its server",
     "10:6 error models.c.proxy: needs ${PORT}, which 'cmd' does not use; give 'proxy' a URL of its own",
     "10:12 warning models.c.cmd: there is no program 'no-such-program-here' here",
-    "11:12 error models.d.cmd: ${PORTT} means nothing here",
+    "11:12 error models.d.cmd: ${PORTT} means nothing here; did you mean ${PORT}?",
     "11:35 warning models.d.concurencyLimit: there is no such key; did you mean 'concurrencyLimit'?",
-    "11:55 error models.d.macros: this version does not expand macros",
     "11:74 error models.d.proxy: found 'ftp://x', expected a URL such as http://127.0.0.1:5800",
     "12:36 error models.e.aliases[0]: alias 'x' is used twice (also by model 'a' in line 8)",
     "12:39 warning models.e.aliases[1]: alias 'a' is the id of a model, which wins",
@@ -192,28 +191,11 @@ def test_secrets_in_the_wrong_place_are_not_repeated_either(text: str) -> None:
     assert "hush" not in "".join(said(loaded))
 
 
-def test_a_key_that_this_version_would_take_literally_is_refused() -> None:
-    loaded = load_text("apiKeys: ['${env.KEY}', '${key}']\n")
-    assert said(loaded) == [
-        "1:11 error apiKeys[0]: this version does not expand ${env.KEY}",
-        "1:25 error apiKeys[1]: ${key} means nothing here",
-    ]
-
-
 def test_placeholders_in_comment_lines_of_a_command_mean_nothing() -> None:
     comment = "models:\n  a:\n    cmd: |\n      sh ${PORT}\n      # --old ${OLD} ${env.OLD}\n"
     assert good(comment).models["a"].cmd == ("sh", "5800")
     loaded = load_text("models:\n  a:\n    cmd: |\n      sh\n      # ${PORT}\n")
     assert [problem.where for problem in loaded.problems] == ["models.a.proxy"]
-
-
-def test_uses_of_declared_macros_are_not_complained_of_again() -> None:
-    loaded = load_text("macros: {x: 1}\nmodels:\n  a: {macros: {y: 2}, cmd: 'sh ${x} ${y} ${z} ${PORT}'}\n")
-    assert said(loaded) == [
-        "1:1 error macros: this version does not expand macros",
-        "3:7 error models.a.macros: this version does not expand macros",
-        "3:28 error models.a.cmd: ${z} means nothing here",
-    ]
 
 
 def test_quoted_numbers_and_truth_values_are_named_as_such() -> None:
