@@ -43,7 +43,7 @@ class Core:
         self._room = Room(self._steps, self._residence)
         self._claims = Claims(self._steps, self._room, self._residence)
         life = Life(self._steps)
-        self._orders = Orders(self._steps, life)
+        self._orders = Orders(self._steps)
         self._asked: set[ModelId] = set()
         """What the policy has named during the event in hand."""
         self._view = _View(self._board, self._asked)

@@ -71,7 +71,7 @@ class Life:
             self._steps.note(f"{model.id}: stopped")
         model.ready_at = None
         model.stuck_pid = None
-        self.forget_if_retired(model)
+        self._steps.forget_if_retired(model)
         self._pause_if_due(model)
 
     def overdue(self, event: ev.StopOverdue) -> None:
@@ -124,11 +124,6 @@ class Life:
         """It may be tried again."""
         if model.phase is Phase.BACKING_OFF and model.failures.paused_until <= self._steps.now:
             self._steps.move(model, PauseEnded)
-
-    def forget_if_retired(self, model: ModelState) -> None:
-        """A removed model goes as soon as nothing of it runs."""
-        if model.retired and model.phase in (Phase.STOPPED, Phase.BACKING_OFF):
-            del self._board.models[model.id]
 
     def _start_failed(self, model: ModelState, reason: str) -> None:
         now = self._steps.now

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from protocol.ids import CallId, ModelId, Refusal
 from supervisor.scheduler import events as ev
 from supervisor.scheduler.effects import StopReason
-from supervisor.scheduler.life import Life
 from supervisor.scheduler.phases import DrainBegun, Phase
 from supervisor.scheduler.state import NEVER, ModelState, Rules
 from supervisor.scheduler.steps import Steps
@@ -36,9 +35,8 @@ class Order:
 class Orders:
     """The orders under way. Bounded: one for each open control question, one for a reload, one for shutdown."""
 
-    def __init__(self, steps: Steps, life: Life) -> None:
+    def __init__(self, steps: Steps) -> None:
         self._steps = steps
-        self._life = life
         self._board = steps.board
         self.under_way: list[Order] = []
 
@@ -69,18 +67,19 @@ class Orders:
         _keep_accounts(self._board.rules, rules)
         kept = self._board.models
         removed = [name for name in kept if name not in rules.models]
-        for name in removed:
+        for order, name in enumerate(removed, len(rules.models)):
             kept[name].retired = True
+            kept[name].order = order
             self._steps.refuse_all(kept[name], Refusal.UNKNOWN_MODEL, "there is no such model any more")
         for order, (name, rule) in enumerate(rules.models.items()):
             model = kept.setdefault(name, ModelState(name, rule, order))
             model.rule, model.order, model.retired = rule, order, False
             self._steps.watch_ttl(model)
         self._board.rules = rules
-        in_order = sorted(kept.values(), key=lambda model: (model.retired, model.order))
+        in_order = sorted(kept.values(), key=lambda model: model.order)
         self._board.models = kept = {model.id: model for model in in_order}
         for name in removed:
-            self._life.forget_if_retired(kept[name])
+            self._steps.forget_if_retired(kept[name])
         for model in kept.values():
             self._board.refile(model)
         self._board.stir()

@@ -69,6 +69,7 @@ class Room:
         model.plan = None
         self._steps.move(model, PlanGivenUp)
         self._steps.note(f"{model.id}: plan given up: {why}")
+        self._steps.forget_if_retired(model)
 
     def hindered(self, target: ModelId, victims: frozenset[ModelId]) -> frozenset[ModelId]:
         """The targets of older plans and of the claim that a start of ``target`` now would be in the way of."""

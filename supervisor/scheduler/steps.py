@@ -61,6 +61,11 @@ class Steps:
         model.stop_asked = True
         self.out.append(do.StopModel(model.id, model.generation, reason))
 
+    def forget_if_retired(self, model: ModelState) -> None:
+        """A removed model goes as soon as nothing of it runs."""
+        if model.retired and model.phase in (Phase.STOPPED, Phase.BACKING_OFF):
+            del self.board.models[model.id]
+
     def enqueue(self, waiter: Waiter) -> None:
         """Let a request wait; it has a place in the queue and a time limit from now on."""
         model = self.board.models[waiter.model]

@@ -407,3 +407,14 @@ def test_a_reload_that_makes_two_plans_share_their_victims_keeps_the_older_one()
     assert (phase(play, B), phase(play, D)) == (Phase.MAKING_ROOM, Phase.STOPPED)
     play.exited("a", 1) << []
     play.exited("c", 2) << [start("b", 3), start("d", 4)]
+
+
+def test_the_order_that_breaks_ties_has_no_ties_after_a_reload() -> None:
+    play = running_a()
+    play.release(1)
+    play >> ev.LoadAsked(CallId("l"), B)
+    reload(play, rules_for("c", "a"))
+    assert [(model.id, model.order) for model in play.core.board.models.values()] == [("c", 0), ("a", 1)]
+    play = running_a()
+    reload(play, rules_for("b", "c"))
+    assert [(model.id, model.order) for model in play.core.board.models.values()] == [("b", 0), ("c", 1), ("a", 2)]
