@@ -33,20 +33,20 @@ class Loaded:
         return Problem(Severity.ERROR, self.file, line, column, path, text)
 
 
-def load(file: Path) -> Loaded:
-    """Read and resolve one file."""
+def load(file: Path, *, ports: Mapping[str, int] | None = None) -> Loaded:
+    """Read and resolve one file. ``ports``: those that models have already and keep."""
     problems = Problems(file)
-    return _finish(read(file, problems), problems, file)
+    return _finish(read(file, problems), problems, file, ports)
 
 
-def load_text(text: str, file: Path = Path("config.yaml")) -> Loaded:
+def load_text(text: str, file: Path = Path("config.yaml"), *, ports: Mapping[str, int] | None = None) -> Loaded:
     """Resolve a text as if it stood in ``file``."""
     problems = Problems(file)
-    return _finish(parse(text, problems), problems, file)
+    return _finish(parse(text, problems), problems, file, ports)
 
 
-def _finish(tree: MapNode | None, problems: Problems, file: Path) -> Loaded:
-    settings = resolve(tree, os.environ, problems) if tree is not None else None
+def _finish(tree: MapNode | None, problems: Problems, file: Path, ports: Mapping[str, int] | None = None) -> Loaded:
+    settings = resolve(tree, os.environ, problems, ports) if tree is not None else None
     usable = None if problems.failed else settings
     return Loaded(usable, problems.all(), file, places(tree) if tree is not None else {})
 

@@ -24,6 +24,7 @@ TOP: Mapping[str, values.Reader] = {
     "healthCheckTimeout": values.seconds(0),
     "unloadTimeout": values.seconds(0),
     "globalTTL": values.seconds(0),
+    "reloadDrainTimeout": values.seconds(0),
     "logLevel": values.one_of("debug", "info", "warn", "warning", "error"),
     "apiKeys": values.list_of(values.secret, what="keys"),
 }
@@ -74,7 +75,7 @@ LATER: Mapping[str, frozenset[str]] = {
         {
             "logRequests", "logTimeFormat", "logToStdout", "metricsMaxInMemory", "captureBuffer", "store", "ui",
             "performance", "sendLoadingState", "includeAliasesInList", "profiles", "selectors", "peers",
-            "hooks", "upstream", "reloadDrainTimeout",
+            "hooks", "upstream",
         }
     ),
     "model": frozenset(

@@ -4,6 +4,7 @@ Follows ``tests/compat/config.md`` §5 and §6; routing is ``routing.py``. Nothi
 the first complaint. Called by ``check.py``.
 """
 
+import itertools
 import re
 import shutil
 from collections.abc import Mapping
@@ -24,15 +25,20 @@ _PID_ONLY = frozenset({"PID"})
 _DEFAULT_PROXY = "http://localhost:${PORT}"
 
 
-def resolve(tree: MapNode, environ: Mapping[str, str], problems: Problems) -> Settings:
-    """The settings; only to be used if no problem is an error. ``environ``: what ``${env.NAME}`` stands for."""
+def resolve(
+    tree: MapNode, environ: Mapping[str, str], problems: Problems, taken: Mapping[str, int] | None = None
+) -> Settings:
+    """The settings; only to be used if no problem is an error.
+
+    ``environ``: what ``${env.NAME}`` stands for; ``taken``: ports that models have and keep.
+    """
     filled = macros.from_environment(tree, environ, problems)
     tree = filled if isinstance(filled, MapNode) else tree
     known = macros.names(tree)
     tree = macros.expanded(tree, {*keys.TOP, *keys.LATER["top"]}, problems)
     top = keys.read(tree, keys.TOP, "top", problems)
     nodes = _model_nodes(top.get("models"), problems)
-    ports = _assign_ports(nodes, top.get("startPort", FIRST_PORT), problems)
+    ports = _assign_ports(nodes, top.get("startPort", FIRST_PORT), taken or {}, problems)
     resolver = _Models(_Defaults.of(top, tree, problems), ports, known, problems)
     models = {name: resolver.model(name, node) for name, node in nodes.items()}
     _check_aliases(models, resolver.alias_nodes, problems)
@@ -44,6 +50,8 @@ def resolve(tree: MapNode, environ: Mapping[str, str], problems: Problems) -> Se
         models=models,
         groups=groups,
         routing=routing,
+        ports=ports,
+        reload_drain_timeout=float(top.get("reloadDrainTimeout", Settings().reload_drain_timeout)),
         log_level={"warn": "warning"}.get(top.get("logLevel", "info"), top.get("logLevel", "info")),
         api_keys=_api_keys(top.get("apiKeys", ()), problems),
         gateway=GatewaySettings(
@@ -71,14 +79,20 @@ def _text_of(node: MapNode, key: str) -> str:
     return entry.text if isinstance(entry, ScalarNode) else ""
 
 
-def _assign_ports(nodes: Mapping[str, MapNode], first: int, problems: Problems) -> dict[str, int]:
+def _assign_ports(
+    nodes: Mapping[str, MapNode], first: int, taken: Mapping[str, int], problems: Problems
+) -> dict[str, int]:
     """Ports from ``startPort`` on, in byte order of ids, for models whose ``cmd`` asks for one."""
-    ports: dict[str, int] = {}
-    for name in sorted(nodes, key=lambda name: name.encode()):
-        if macros.uses(command_line.without_comments(_text_of(nodes[name], "cmd")), "PORT"):
-            ports[name] = first + len(ports)
-            if ports[name] > 65535:
-                problems.error(nodes[name].at, nodes[name].path, f"its port would be {ports[name]}; lower startPort")
+    asking = [
+        name for name in nodes if macros.uses(command_line.without_comments(_text_of(nodes[name], "cmd")), "PORT")
+    ]
+    ports = {name: taken[name] for name in asking if name in taken}
+    free = (port for port in itertools.count(first) if port not in taken.values())
+    for name in sorted(asking, key=lambda name: name.encode()):
+        if name not in ports:
+            ports[name] = next(free)
+        if ports[name] > keys.LAST_PORT:
+            problems.error(nodes[name].at, nodes[name].path, f"its port would be {ports[name]}; lower startPort")
     return ports
 
 

@@ -92,6 +92,9 @@ class Settings:
     groups: tuple[Group, ...] = ()
     """In file order; the default group is not among them."""
     routing: Routing = Routing()
+    ports: Mapping[str, int] = field(default_factory=dict)
+    """What ``${PORT}`` stands for, by model."""
+    reload_drain_timeout: float = 300.0
     log_level: str = "info"
     api_keys: tuple[str, ...] = ()
     gateway: GatewaySettings = GatewaySettings()

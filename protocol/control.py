@@ -58,7 +58,14 @@ class Explain(ControlMessage, frozen=True):
     call: str
 
 
-Verb = Status | Unload | Load | Reset | Logs | Queue | Explain
+class Reload(ControlMessage, frozen=True):
+    """Read the configuration again and take over what changed. Reply: ``ReloadReply`` when every worker has it."""
+
+    dry_run: bool = False
+    """Only say what would happen."""
+
+
+Verb = Status | Unload | Load | Reset | Logs | Queue | Explain | Reload
 
 # ------------------------------------------------------------------ replies
 
@@ -166,6 +173,25 @@ class ExplainReply(ControlMessage, frozen=True):
     lease: str | None = None
 
 
+class ReloadRow(Struct, frozen=True, kw_only=True):
+    """One model that does not stay as it is."""
+
+    model: ModelId
+    change: str
+    """added, removed, restart, in place"""
+    what: tuple[str, ...] = ()
+    phase: str = ""
+    effect: str = ""
+
+
+class ReloadReply(ControlMessage, frozen=True):
+    """What a reload does or did; ``sections``: top-level keys that changed."""
+
+    rows: tuple[ReloadRow, ...]
+    sections: tuple[str, ...] = ()
+    dry_run: bool = False
+
+
 class Done(ControlMessage, frozen=True):
     """It is so now."""
 
@@ -173,7 +199,7 @@ class Done(ControlMessage, frozen=True):
 
 
 class Failed(ControlMessage, frozen=True):
-    """It is not so. ``code``: unknown_model, unknown_call, unknown_verb, malformed, busy, or a ``Refusal``.
+    """It is not so. ``code``: unknown_model, unknown_call, unknown_verb, malformed, busy, bad_config, or a ``Refusal``.
 
     The text is for people.
     """
@@ -182,7 +208,7 @@ class Failed(ControlMessage, frozen=True):
     text: str
 
 
-Reply = StatusReply | LogsReply | QueueReply | ExplainReply | Done | Failed
+Reply = StatusReply | LogsReply | QueueReply | ExplainReply | ReloadReply | Done | Failed
 
 # ------------------------------------------------------------------ frames of the control socket
 

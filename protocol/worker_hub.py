@@ -90,6 +90,16 @@ class WorkerHub:
         peer.sent += 1
         self._put(peer.worker, self._codec.encode(peer.sent, peer.received, message))
 
+    def broadcast(self, message: wire.FromSupervisor) -> None:
+        """Send to every worker that has said ``Hello``."""
+        for worker in list(self._peers):
+            self.send(worker, message)
+
+    @property
+    def workers(self) -> tuple[WorkerId, ...]:
+        """Those that have said ``Hello`` and have not exited."""
+        return tuple(self._peers)
+
     def forget(self, worker: WorkerId) -> None:
         """Its process has exited."""
         self._peers.pop(worker, None)

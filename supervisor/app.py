@@ -48,6 +48,7 @@ async def _serve(
         await nursery.start(app.hub.run)
         await nursery.start(app.control.run)
         nursery.start_soon(app.loop.run_timer)
+        nursery.start_soon(app.reload.run)
         await nursery.start(_obey_signals, app, options.grace, nursery)
         if guardian is not None:
             nursery.start_soon(_watch_guardian, app, guardian)
@@ -60,12 +61,12 @@ async def _serve(
 async def _obey_signals(
     app: App, grace: float, nursery: trio.Nursery, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
 ) -> None:
-    """SIGTERM and SIGINT drain, a second one hurries; SIGHUP is noted."""
+    """SIGTERM and SIGINT drain, a second one hurries; SIGHUP reloads."""
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as received:
         task_status.started()
         async for number in received:
             if number == signal.SIGHUP:
-                log.warning("SIGHUP: this version does not reload; restart to take over a changed configuration")
+                app.reload.ask(False, lambda _: None)
                 continue
             log.info("%s: ending within %g s", signal.Signals(number).name, grace)
             nursery.start_soon(_shut_down, app, grace, nursery.cancel_scope)

@@ -30,14 +30,20 @@ def listening(host: str, port: int, count: int, stall_timeout: float) -> Iterato
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if hasattr(socket, "TCP_USER_TIMEOUT"):
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(stall_timeout * 1000))
+            set_stall_timeout([sock], stall_timeout)
             _bind(sock, address)
             sock.listen(BACKLOG)
             sock.setblocking(False)
             address = (address[0], sock.getsockname()[1], *address[2:])
             sockets.append(sock)
         yield sockets
+
+
+def set_stall_timeout(sockets: list[socket.socket], seconds: float) -> None:
+    """For connections accepted from now on; sockets that are closed are left out."""
+    for sock in sockets:
+        if hasattr(socket, "TCP_USER_TIMEOUT") and sock.fileno() >= 0:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(seconds * 1000))
 
 
 def _resolve(host: str, port: int) -> tuple[socket.AddressFamily, tuple[str, int]]:

@@ -69,6 +69,11 @@ class Processes:
         process = self._live.get((model, generation))
         return process.pid if process is not None else None
 
+    def upstream(self, model: ModelId, generation: int) -> str:
+        """The address of the server that this generation started, whatever the configuration says by now."""
+        process = self._live.get((model, generation))
+        return process.spec.upstream if process is not None else ""
+
     def output(self, model: ModelId) -> OutputRing:
         """The kept output of a model, over all its generations."""
         if model not in self._output:

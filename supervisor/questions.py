@@ -17,6 +17,7 @@ from protocol.control import (
     LogsReply,
     Queue,
     QueueReply,
+    Reload,
     Reply,
     Reset,
     Status,
@@ -45,6 +46,7 @@ class Questions:
         logs: Callable[[ModelId], LogsReply],
         queue: Callable[[], QueueReply],
         explain: Callable[[str], ExplainReply | Failed],
+        reload: Callable[[bool, Answerer], None],
     ) -> None:
         self._instance = instance
         self._post = post
@@ -53,6 +55,7 @@ class Questions:
         self._logs = logs
         self._queue = queue
         self._explain = explain
+        self._reload = reload
         self._open: dict[CallId, Answerer] = {}
         self._count = 0
 
@@ -68,6 +71,8 @@ class Questions:
                 answer(self._queue())
             case Explain(call=call):
                 answer(self._explain(call))
+            case Reload(dry_run=dry_run):
+                self._reload(dry_run, answer)
             case Logs(model=name):
                 self._about(name, answer, lambda model: answer(self._logs(model)))
             case Load(model=name):

@@ -6,6 +6,7 @@ Called by ``app.py`` when a configuration is taken over.
 
 import hashlib
 from collections.abc import Sequence
+from typing import Self
 
 from config.types import ModelSettings, Settings
 from protocol.catalogue import Catalogue, CatalogueModel, Limits
@@ -25,6 +26,13 @@ class RulesRefused(Exception):
     def __init__(self, problems: Sequence[SettingProblem]) -> None:
         super().__init__("\n".join(f"{problem.path}: {problem.text}" for problem in problems))
         self.problems = tuple(problems)
+
+    @classmethod
+    def of(cls, text: str) -> Self:
+        """The same for a text that says all there is to say."""
+        refused = cls(())
+        refused.args = (text,)
+        return refused
 
 
 def rules_of(settings: Settings) -> Rules:

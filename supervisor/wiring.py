@@ -18,23 +18,28 @@ from protocol import runtime_dir
 from protocol.control import StatusReply
 from protocol.control_hub import ControlHub
 from protocol.events_link import EventPublisher
+from protocol.ids import ModelId, WorkerId
+from protocol.messages import CatalogueChanged
 from protocol.worker_hub import WorkerHub
 from supervisor import clock, rules, status
 from supervisor.events_out import EventsOut
 from supervisor.guardian_link import GuardianLink
+from supervisor.listen import set_stall_timeout
 from supervisor.loop import Loop, Observer
 from supervisor.options import Options
 from supervisor.perform import Performer
 from supervisor.processes import Processes
 from supervisor.questions import Questions
+from supervisor.reload import Reload
 from supervisor.scheduler import invariants
 from supervisor.scheduler.board import Board
 from supervisor.scheduler.core import Core
+from supervisor.scheduler.events import RulesChanged
+from supervisor.scheduler.phases import Phase
 from supervisor.worker_socket import WorkerSocket
 from supervisor.workers import Workers
 
 log = logging.getLogger("swapyard")
-REVISION = 1
 
 
 class App:
@@ -52,10 +57,15 @@ class App:
     ) -> None:
         self.instance = secrets.token_hex(4)
         self.settings = settings
+        self.revision = 1
+        self._adopted: dict[WorkerId, int] = {}
+        self._adoption = trio.Event()
+        self._sockets = sockets
+        self._log_level = options.log_level
         self.started = clock.now()
         self.address = _url(sockets[0])
         self._directory = directory
-        names = rules.names_of(settings)
+        self._names = rules.names_of(settings)
         core = Core(rules.rules_of(settings), self.instance)
         self.board = core.board
         self.publisher = EventPublisher(self._endpoint("events"))
@@ -64,25 +74,28 @@ class App:
         self.processes = Processes(
             nursery,
             post=self.loop.post,
-            spec=lambda model, generation: rules.launch_spec(settings.models[model], generation),
+            spec=lambda model, generation: rules.launch_spec(self.settings.models[model], generation),
             on_lines=events.lines,
             guardian=guardian,
         )
+        self.reload = Reload(options.config, self)
         self.questions = Questions(
             self.instance,
             post=self.loop.post,
-            resolve=names.get,
+            resolve=self._resolve,
             status=self.status,
             logs=self.processes.logs,
             queue=lambda: status.queue(self.board),
             explain=lambda call: status.explained(self.board, call),
+            reload=self.reload.ask,
         )
         self.worker_socket = WorkerSocket(
             post=self.loop.post,
-            resolve=names.get,
-            upstream=lambda model: settings.models[model].proxy,
+            resolve=self._resolve,
+            upstream=self.processes.upstream,
+            adopted=self._has_adopted,
             questions=self.questions,
-            revision=lambda: REVISION,
+            revision=lambda: self.revision,
         )
         self.hub = self._worker_hub()
         self.worker_socket.send = self.hub.send
@@ -94,7 +107,7 @@ class App:
         return WorkerHub(
             self._endpoint("workers"),
             self.instance,
-            welcome=lambda: rules.catalogue_of(self.settings, REVISION),
+            welcome=lambda: rules.catalogue_of(self.settings, self.revision),
             on_message=self.worker_socket.received,
             # The workers are made right after the hub; nothing arrives before the sockets run.
             on_hello=lambda worker, slot, pid: self.workers.greeted(worker, slot, pid),  # noqa: PLW0108
@@ -108,11 +121,47 @@ class App:
             log_level=log_level,
             send=self.hub.send,
             forget=self.hub.forget,
-            lost=self.worker_socket.lost,
+            lost=self._lost,
         )
 
     def _endpoint(self, name: str) -> str:
         return runtime_dir.endpoint(self._directory, name)
+
+    def _resolve(self, name: str) -> ModelId | None:
+        return self._names.get(name)
+
+    def phase(self, model: ModelId) -> str:
+        """Where a model stands."""
+        known = self.board.models.get(model)
+        return str(known.phase) if known is not None else str(Phase.STOPPED)
+
+    def take_over(self, settings: Settings, event: RulesChanged) -> None:
+        """Make these the settings: for the scheduler, for the workers, and for what is asked of us."""
+        self.settings = settings
+        self._names = rules.names_of(settings)
+        self.revision += 1
+        catalogue = rules.catalogue_of(settings, self.revision)
+        self.hub.broadcast(CatalogueChanged(catalogue=catalogue))
+        if self._log_level is None:
+            logging.getLogger().setLevel(settings.log_level.upper())
+        set_stall_timeout(self._sockets, settings.gateway.client_stall_timeout)
+        self.loop.post(event)
+
+    async def wait_adopted(self) -> None:
+        """Until every worker answers from the present catalogue."""
+        while any(self._adopted.get(worker, 0) < self.revision for worker in self.hub.workers):
+            await self._adoption.wait()
+
+    def _has_adopted(self, worker: WorkerId, revision: int) -> None:
+        self._adopted[worker] = revision
+        self._adoption.set()
+        self._adoption = trio.Event()
+
+    def _lost(self, worker: WorkerId) -> None:
+        self._adopted.pop(worker, None)
+        self._adoption.set()
+        self._adoption = trio.Event()
+        self.worker_socket.lost(worker)
 
     def status(self) -> StatusReply:
         """The whole, as ``swapctl status`` shows it."""
@@ -123,7 +172,7 @@ class App:
             pid=os.getpid(),
             uptime=clock.now() - self.started,
             listen=self.address,
-            revision=REVISION,
+            revision=self.revision,
             models=status.model_statuses(self.board, self.settings, self.processes.pid),
             workers=status.with_counts(rows, self.board, self.workers.identity),
             starts=sum(model.starts for model in self.board.models.values()),

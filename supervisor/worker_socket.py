@@ -26,13 +26,15 @@ class WorkerSocket:
         *,
         post: Callable[[ev.Event], None],
         resolve: Callable[[str], ModelId | None],
-        upstream: Callable[[ModelId], str],
+        upstream: Callable[[ModelId, int], str],
+        adopted: Callable[[WorkerId, int], None],
         questions: Questions,
         revision: Callable[[], int],
     ) -> None:
         self._post = post
         self._resolve = resolve
         self._upstream = upstream
+        self._adopted = adopted
         self._questions = questions
         self._revision = revision
         self._asked_as: dict[CallId, str] = {}
@@ -53,6 +55,8 @@ class WorkerSocket:
                 self._report(rows)
             case wire.Ask(call=call, verb=verb):
                 self._questions.ask(verb, lambda reply: self._answer(worker, call, reply))
+            case wire.CatalogueAdopted(revision=revision):
+                self._adopted(worker, revision)
             case _:
                 log.debug("%s: %s", worker, message)
 
@@ -85,7 +89,7 @@ class WorkerSocket:
                 lease=effect.lease,
                 model=effect.model,
                 generation=effect.generation,
-                upstream=self._upstream(effect.model),
+                upstream=self._upstream(effect.model, effect.generation),
                 effective_name=self._asked_as.pop(effect.call, str(effect.model)),
                 parkable=effect.parkable,
                 revision=self._revision(),

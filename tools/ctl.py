@@ -22,6 +22,8 @@ from protocol.control import (
     LogsReply,
     Queue,
     QueueReply,
+    Reload,
+    ReloadReply,
     Reply,
     Reset,
     Status,
@@ -33,10 +35,12 @@ from protocol.control_link import ControlLink, open_control
 from protocol.errors import ProtocolError
 from protocol.events_link import Gap, follow_log
 from protocol.ids import ModelId
-from tools.status_table import render, render_explained, render_queue
+from tools.status_table import render, render_explained, render_queue, render_reload
 
 ANSWER_WITHIN = 10.0
 """Seconds for questions that are answered at once; the others wait for a model."""
+RELOAD_WITHIN = 60.0
+"""Seconds; a large file takes a while, and every worker has to adopt it."""
 REDRAW_EVERY = 1.0
 CLEAR = "\x1b[H\x1b[2J"
 
@@ -78,6 +82,8 @@ def parser() -> argparse.ArgumentParser:
     )
     explain = commands.add_parser("explain", parents=[common], help="what one call waits for")
     explain.add_argument("call", metavar="CALL", help="its id in 'swapctl queue', or the end of it")
+    reload = commands.add_parser("reload", parents=[common], help="take over a changed configuration")
+    reload.add_argument("--dry-run", action="store_true", help="only say what would happen")
     for name, text in (("load", "make a model ready"), ("reset", "forget a model's failures")):
         commands.add_parser(name, parents=[common], help=text).add_argument("model", metavar="MODEL")
     logs = commands.add_parser("logs", parents=[common], help="what a model wrote")
@@ -93,7 +99,7 @@ async def run(options: argparse.Namespace, directory: Path) -> None:
             match options.command:
                 case "logs":
                     await show_logs(link, directory, options)
-                case "status" | "queue" | "explain":
+                case "status" | "queue" | "explain" | "reload":
                     await show(link, reading(options), options)
                 case _:
                     await order(link, wish(options), options)
@@ -113,6 +119,8 @@ def reading(options: argparse.Namespace) -> Verb:
             return Queue()
         case "explain":
             return Explain(call=options.call)
+        case "reload":
+            return Reload(dry_run=options.dry_run)
     return Status()
 
 
@@ -138,7 +146,7 @@ async def show(link: ControlLink, verb: Verb, options: argparse.Namespace) -> No
     """One reading, or one after the other."""
     watch = getattr(options, "watch", False)
     while True:
-        reply = await ask(link, verb)
+        reply = await ask(link, verb, RELOAD_WITHIN if isinstance(verb, Reload) else ANSWER_WITHIN)
         text = msgspec.json.format(msgspec.json.encode(reply)).decode() if options.output == "json" else text_of(reply)
         emit(f"{CLEAR if watch and options.output == 'table' else ''}{text}\n")
         if not watch:
@@ -155,6 +163,8 @@ def text_of(reply: Reply) -> str:
             return render_queue(reply)
         case ExplainReply():
             return render_explained(reply)
+        case ReloadReply():
+            return render_reload(reply)
     return ""
 
 

@@ -8,6 +8,7 @@ from protocol.control import (
     ModelStatus,
     QueueReply,
     QueueRow,
+    ReloadReply,
     StatusReply,
     WorkerStatus,
 )
@@ -49,6 +50,16 @@ def render_explained(reply: ExplainReply) -> str:
     about = f"{row.call} waits for {row.model} ({row.phase}) since {duration(row.waited)}, place {row.position}"
     lines = columns([("WAITS FOR", "OF", "WHY", "LEFT"), *map(_blocker, reply.blockers)])
     return "\n".join([f"{about}, about {duration(row.estimate)} to go", "", *lines])
+
+
+def render_reload(reply: ReloadReply) -> str:
+    """What a reload does, or did."""
+    first = "this would change:" if reply.dry_run else "taken over:"
+    if not reply.rows and not reply.sections:
+        return "nothing is different"
+    rows = [(row.model, row.change, row.phase, ", ".join(row.what), row.effect) for row in reply.rows]
+    lines = columns([("MODEL", "CHANGE", "PHASE", "WHAT", "EFFECT"), *rows]) if rows else []
+    return "\n".join([first, *([f"  {', '.join(reply.sections)} (in place)"] if reply.sections else []), *lines])
 
 
 def _queue_row(row: QueueRow) -> tuple[str, ...]:

@@ -57,7 +57,7 @@ class ModelProcess:
         output: OutputRing,
         guardian: GuardianLink | None,
     ) -> None:
-        self._spec = spec
+        self.spec = spec
         self._post = post
         self._output = output
         self._guardian = guardian
@@ -75,7 +75,7 @@ class ModelProcess:
     @property
     def left_to_stop_command(self) -> set[int]:
         """Its process and its stop command, if it has one: nobody else needs to end them."""
-        if self._spec.cmd_stop is None:
+        if self.spec.cmd_stop is None:
             return set()
         return {process.pid for process in (self._process, self._stopper) if process is not None}
 
@@ -85,7 +85,7 @@ class ModelProcess:
 
     async def run(self) -> None:
         """The whole life. Posts ``ModelReady`` or ``ModelStartFailed``, and at last ``ModelExited``."""
-        spec = self._spec
+        spec = self.spec
         reason = "was not started"
         if self._guardian is not None:
             self._guardian.announce(spec.model, spec.generation, spec.cmd_stop, spec.env, spec.stop_grace)
@@ -115,7 +115,7 @@ class ModelProcess:
             return process
         self._process = process
         if self._guardian is not None:
-            self._guardian.started(self._spec.model, self._spec.generation, process.pid)
+            self._guardian.started(self.spec.model, self.spec.generation, process.pid)
         async with trio.lowlevel.FdStream(reading) as pipe, trio.open_nursery() as nursery:
             nursery.start_soon(self._drain_output, pipe)
             try:
@@ -124,20 +124,20 @@ class ModelProcess:
                 with trio.CancelScope(shield=True):
                     await self._end(process)
                 nursery.cancel_scope.deadline = trio.current_time() + DRAIN
-        self._output.note(f"--- {self._spec.model}: {exit_text(process.returncode)}")
+        self._output.note(f"--- {self.spec.model}: {exit_text(process.returncode)}")
         early = "" if self._was_ready or self._stop_asked.is_set() else " before it was ready"
         return exit_text(process.returncode) + early
 
     async def _cannot_start(self) -> str | None:
         """Something else on our port would answer the probes in our name."""
-        target = Target.of(self._spec.upstream, self._spec.check_endpoint or "/")
+        target = Target.of(self.spec.upstream, self.spec.check_endpoint or "/")
         holder = await port_holder(target)
         if holder is None:
             return None
         return self._fail(f"port {target.port} is already taken ({holder})")
 
     async def _spawn(self, output: int) -> trio.Process | str:
-        spec = self._spec
+        spec = self.spec
         self._output.note(f"--- {spec.model}: start {spec.generation}")
         try:
             return await spawn_model(spec.argv, env=model_environment(spec.env), output=output)
@@ -146,7 +146,7 @@ class ModelProcess:
 
     def _fail(self, reason: str) -> str:
         self._failed = True
-        self._post(ModelStartFailed(self._spec.model, self._spec.generation, reason))
+        self._post(ModelStartFailed(self.spec.model, self.spec.generation, reason))
         return reason
 
     async def _watch(self, process: trio.Process) -> None:
@@ -156,12 +156,12 @@ class ModelProcess:
             nursery.start_soon(_cancel_after, self._stop_asked.wait, nursery.cancel_scope)
             if await self._becomes_ready():
                 self._was_ready = True
-                self._post(ModelReady(self._spec.model, self._spec.generation))
+                self._post(ModelReady(self.spec.model, self.spec.generation))
                 await trio.sleep_forever()
             nursery.cancel_scope.cancel()
 
     async def _becomes_ready(self) -> bool:
-        spec = self._spec
+        spec = self.spec
         if spec.check_endpoint is None:
             return True
         target = Target.of(spec.upstream, spec.check_endpoint)
@@ -182,19 +182,19 @@ class ModelProcess:
             with trio.move_on_after(AFTER_KILL):
                 await process.wait()
         if process.returncode is None:
-            self._post(StopOverdue(self._spec.model, self._spec.generation, process.pid))
+            self._post(StopOverdue(self.spec.model, self.spec.generation, process.pid))
             await process.wait()
 
     async def _ask_to_end(self, process: trio.Process) -> None:
         """The stop command, and if that does not do it SIGTERM, within the grace and ``LAST_WORD``."""
-        deadline = trio.current_time() + self._spec.stop_grace
-        if self._spec.cmd_stop is not None:
+        deadline = trio.current_time() + self.spec.stop_grace
+        if self.spec.cmd_stop is not None:
             with trio.CancelScope(deadline=deadline):
-                if await self._run_cmd_stop(self._spec.cmd_stop, process):
+                if await self._run_cmd_stop(self.spec.cmd_stop, process):
                     await process.wait()
         if process.returncode is None:
             stop.terminate_group(process.pid)
-            least = LAST_WORD if self._spec.cmd_stop is not None else 0.0
+            least = LAST_WORD if self.spec.cmd_stop is not None else 0.0
             with trio.CancelScope(deadline=max(deadline, trio.current_time() + least)):
                 await process.wait()
 
@@ -203,9 +203,9 @@ class ModelProcess:
         argv = [word.replace("${PID}", str(process.pid)) for word in command]
         null = os.open(os.devnull, os.O_WRONLY)
         try:
-            stopper = await spawn_model(argv, env=model_environment(self._spec.env), output=null)
+            stopper = await spawn_model(argv, env=model_environment(self.spec.env), output=null)
         except OSError as error:
-            log.warning("%s: cmdStop: %s", self._spec.model, why_not(error, argv))
+            log.warning("%s: cmdStop: %s", self.spec.model, why_not(error, argv))
             return False
         finally:
             os.close(null)
@@ -218,7 +218,7 @@ class ModelProcess:
                 with trio.CancelScope(shield=True), trio.move_on_after(AFTER_KILL):
                     await stopper.wait()
         if status:
-            log.warning("%s: cmdStop %s; falling back to SIGTERM", self._spec.model, exit_text(status))
+            log.warning("%s: cmdStop %s; falling back to SIGTERM", self.spec.model, exit_text(status))
         return status == 0
 
     async def _drain_output(self, pipe: trio.lowlevel.FdStream) -> None:

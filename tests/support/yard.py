@@ -89,6 +89,13 @@ class Yard:
     port: int = 0
     lines: list[str] = field(default_factory=list)
     stderr: Path = Path()
+    config: Path = Path()
+    ports: str = ""
+    """The line that gives this yard ports of its own."""
+
+    def rewrite(self, text: str) -> None:
+        """Another configuration, with the same ports."""
+        self.config.write_text(self.ports + text)
 
     async def ask(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Answer:
         """One request on a connection of its own."""
@@ -151,9 +158,8 @@ async def yard(
     mark = mark or secrets.token_hex(8)
     with tempfile.TemporaryDirectory(prefix="yard-") as scratch:
         base = Path(scratch)
-        if "startPort" not in config:
-            config = f"startPort: {free_ports()}\n{config}"
-        (base / "config.yaml").write_text(config)
+        ports = "" if "startPort" in config else f"startPort: {free_ports()}\n"
+        (base / "config.yaml").write_text(ports + config)
         place = directory or base / "run"
         stderr = base / "stderr"
         command = [sys.executable, "-P", "-m", "tools.cli", "serve", "--config", str(base / "config.yaml")]
@@ -167,7 +173,7 @@ async def yard(
                 env={**os.environ, "SWAPYARD_TEST": mark},
                 cwd=base,
             )
-        found = Yard(process, mark, place, stderr=stderr)
+        found = Yard(process, mark, place, stderr=stderr, config=base / "config.yaml", ports=ports)
         try:
             async with trio.open_nursery() as nursery:
                 await nursery.start(_read_lines, found)

@@ -1,0 +1,178 @@
+"""Reload by difference, over the whole program: what did not change goes on, what did is told and takes effect."""
+
+import signal
+from typing import Any
+
+import trio
+
+from protocol.control import Failed, Reload, ReloadReply
+from tests.support.http import Connection
+from tests.support.yard import PATIENCE, Yard, fake, yard
+
+TOGETHER = "groups: {{both: {{swap: false, members: [a, b]}}}}\n"
+
+
+def config(*, a: str = "", b: str = "", more: str = "", groups: bool = True) -> str:
+    """Two models that run beside each other; options for their servers."""
+    one = f"  a: {{cmd: '{fake('--name a', a)}', concurrencyLimit: 50}}\n"
+    other = f"  b: {{cmd: '{fake('--name b', b)}', ttl: 600}}\n"
+    models = f"models:\n{one}{other}"
+    return models + (TOGETHER.format() if groups else "") + more
+
+
+async def reload(it: Yard, *, dry_run: bool = False) -> ReloadReply:
+    reply = await it.control(Reload(dry_run=dry_run))
+    assert isinstance(reply, ReloadReply), reply
+    return reply
+
+
+def changes(reply: ReloadReply) -> dict[str, str]:
+    return {row.model: row.change for row in reply.rows}
+
+
+async def stream(it: Yard, model: str, ended: list[bytes], started: trio.Event | None = None) -> None:
+    async with Connection.open(it.port) as client:
+        await client.send("POST", "/v1/chat/completions", {"model": model, "stream": True, "messages": []})
+        head = await client.head()
+        assert head.status == 200
+        received = b""
+        async for chunk in client.chunks():
+            received += chunk
+            if started is not None:
+                started.set()
+        ended.append(received)
+
+
+async def test_streams_of_an_unchanged_model_survive_twenty_edits_of_everything_else() -> None:
+    slow = "--chunks 40 --chunk-interval 0.1"
+    async with yard(config(a=slow)) as it:
+        await it.chat("b")
+        first = await it.model("b")
+        ended: list[bytes] = []
+        async with trio.open_nursery() as nursery:
+            started = [trio.Event() for _ in range(50)]
+            for event in started:
+                nursery.start_soon(stream, it, "a", ended, event)
+            with trio.fail_after(PATIENCE):
+                await it.wait_model("a", lambda row: row.leases > 0)
+                pid = (await it.model("a")).pid
+                for number in range(20):
+                    it.rewrite(config(a=slow, b=f"--chunks {number + 1}", more=f"apiKeys: []\nglobalTTL: {number}\n"))
+                    reply = await reload(it)
+                    assert changes(reply)["b"] == "restart"
+                    assert changes(reply).get("a") in (None, "in place")
+        assert len(ended) == 50
+        assert all(b"[DONE]" in received for received in ended)
+        assert (await it.model("a")).pid == pid
+        await it.chat("b")
+        assert (await it.model("b")).pid != first.pid
+
+
+async def test_a_file_that_is_broken_changes_nothing_and_says_why() -> None:
+    async with yard(config()) as it:
+        await it.chat("a")
+        pid = (await it.model("a")).pid
+        for broken in (
+            "models: {a: [",
+            config(more="globalTTL: soon\n"),
+            config(more="routing: {router: {use: memroy}}\n"),
+        ):
+            it.rewrite(broken)
+            for dry_run in (True, False):
+                reply = await it.control(Reload(dry_run=dry_run))
+                assert isinstance(reply, Failed)
+                assert "nothing has changed" in reply.text
+                assert f"{it.config}:" in reply.text
+        assert (await it.chat("a")).status == 200
+        assert (await it.model("a")).pid == pid
+        it.process.send_signal(signal.SIGHUP)
+        it.rewrite(config())
+        assert changes(await reload(it)) == {}
+
+
+async def test_a_changed_command_lets_streams_end_queues_who_comes_and_restarts() -> None:
+    slow = "--chunks 20 --chunk-interval 0.1"
+    async with yard(config(a=slow)) as it:
+        ended: list[bytes] = []
+        with trio.fail_after(PATIENCE):
+            async with trio.open_nursery() as nursery:
+                started = trio.Event()
+                nursery.start_soon(stream, it, "a", ended, started)
+                await started.wait()
+                old = await it.model("a")
+                it.rewrite(config(a="--chunks 2"))
+                dry = await reload(it, dry_run=True)
+                assert dry.dry_run
+                assert "finishes what it does, 300 s at most" in dry.rows[0].effect
+                assert (await it.model("a")).phase == "ready"
+                await reload(it)
+                assert (await it.model("a")).phase == "draining"
+                answer = await it.chat("a")
+                assert answer.status == 200
+                assert len(ended) == 1
+                assert b"[DONE]" in ended[0]
+        new = await it.model("a")
+        assert new.pid != old.pid
+        assert new.upstream == old.upstream
+
+
+async def test_a_stream_that_outlasts_the_drain_ends_as_an_error() -> None:
+    async with yard(config(a="--chunks 600 --chunk-interval 0.1", more="reloadDrainTimeout: 1\n")) as it:
+        with trio.fail_after(PATIENCE):
+            async with trio.open_nursery() as nursery:
+                started = trio.Event()
+                failed: list[Any] = []
+
+                async def broken() -> None:
+                    ended: list[bytes] = []
+                    try:
+                        await stream(it, "a", ended, started)
+                    except Exception as error:  # noqa: BLE001 (whatever way the client sees it)
+                        failed.append(error)
+                    assert not ended or b"[DONE]" not in ended[0]
+                    failed.append("ended")
+
+                nursery.start_soon(broken)
+                await started.wait()
+                it.rewrite(config(a="--chunks 1", more="reloadDrainTimeout: 1\n"))
+                await reload(it)
+                await it.wait_model("a", lambda row: row.phase == "stopped")
+        assert failed
+
+
+async def test_added_and_removed_models_names_keys_and_limits_take_effect_at_once() -> None:
+    async with yard(config()) as it:
+        await it.chat("a")
+        c = f"  c: {{cmd: '{fake('--name c')}', aliases: [sea]}}\n"
+        without_b = config(groups=False).partition("  b:")[0]
+        it.rewrite(without_b + c + "apiKeys: [let-me-in]\n")
+        assert changes(await reload(it)) == {"c": "added", "b": "removed"}
+        assert (await it.chat("a")).status == 401
+        key = {"Authorization": "Bearer let-me-in"}
+        body = {"model": "sea", "messages": []}
+        assert (await it.ask("POST", "/v1/chat/completions", body, key)).status == 200
+        body = {"model": "b", "messages": []}
+        assert (await it.ask("POST", "/v1/chat/completions", body, key)).status == 404
+        names = {row["id"] for row in (await it.ask("GET", "/v1/models", headers=key)).json["data"]}
+        assert names == {"a", "c"}
+        assert {row.id for row in (await it.status()).models} == {"a", "c"}
+
+
+async def test_the_port_of_a_running_model_stays_its_own_when_others_come_before_it() -> None:
+    async with yard(config()) as it:
+        await it.chat("b")
+        before = await it.model("b")
+        zero = f"  Zero: {{cmd: '{fake('--name zero')}'}}\n"
+        it.rewrite(config().replace("models:\n", "models:\n" + zero))
+        assert changes(await reload(it))["Zero"] == "added"
+        after = await it.model("b")
+        assert (after.pid, after.upstream, after.phase) == (before.pid, before.upstream, "ready")
+        answer = await it.chat("Zero")
+        assert "zero" in answer.json["choices"][0]["message"]["content"]
+
+
+async def test_sighup_reloads() -> None:
+    async with yard(config()) as it:
+        it.rewrite(config(more="globalTTL: 77\n"))
+        it.process.send_signal(signal.SIGHUP)
+        await it.wait_model("a", lambda row: row.ttl == 77.0)
