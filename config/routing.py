@@ -159,7 +159,7 @@ def _matrix(node: MapNode, models: Mapping[str, Any], problems: Problems) -> dic
     program, complaints = compile_sets(texts, names, models)
     for name, text in complaints:
         problems.error(sets.entries[name].at, f"{sets.path}.{name}", text)
-    return {"program": program, "evict_costs": costs}
+    return {"program": program, "vars": names, "evict_costs": costs, "sets": texts}
 
 
 def _vars(node: MapNode | None, models: Mapping[str, Any], problems: Problems) -> dict[str, str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from config.check import Loaded, load
 from config.errors import Problem, Severity
+from config.show import shown
 from protocol.ids import ModelId
 from supervisor.scheduler.registry import build
 
@@ -16,6 +17,7 @@ def run(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="swapyard check", description=__doc__, allow_abbrev=False)
     parser.add_argument("--config", "-config", type=Path, required=True, metavar="FILE")
     parser.add_argument("--strict", action="store_true", help="warnings count as errors")
+    parser.add_argument("--print", action="store_true", help="show what the file means, as JSON; secrets are masked")
     parser.add_argument("-o", "--output", choices=["text", "json"], default="text")
     options = parser.parse_args(arguments)
     loaded = load(options.config)
@@ -23,7 +25,11 @@ def run(arguments: list[str]) -> int:
     problems = sorted(found_by_all, key=lambda problem: (problem.line, problem.column))
     found = {problem.severity for problem in problems}
     valid = Severity.ERROR not in found and not (options.strict and Severity.WARNING in found)
-    if options.output == "json":
+    if options.print and valid and loaded.settings is not None:
+        for problem in problems:
+            print(problem, file=sys.stderr)
+        print(json.dumps(shown(loaded.settings), indent=2))
+    elif options.output == "json":
         print(json.dumps({"valid": valid, "problems": [as_json(problem) for problem in problems]}, indent=2))
     else:
         for problem in problems:
