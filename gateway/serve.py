@@ -60,6 +60,7 @@ async def run_worker(place: Place) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_end_with_lifeline, place.lifeline, nursery.cancel_scope)
         await nursery.start(_converse, link)
+        nursery.start_soon(_follow_log_level, link)
         await hypercorn_serve(app, config, shutdown_trigger=drain.wait, mode="asgi")
         await relay.aclose()
         nursery.cancel_scope.cancel()
@@ -67,6 +68,13 @@ async def run_worker(place: Place) -> None:
 
 async def _converse(link: WorkerLink, *, task_status: trio.TaskStatus[None]) -> None:
     await link.run(task_status=task_status)
+
+
+async def _follow_log_level(link: WorkerLink) -> None:
+    """As the catalogue says, now and after each reload."""
+    while True:
+        logging.getLogger().setLevel(link.catalogue.log_level.upper())
+        await link.wait_revision(link.catalogue.revision + 1)
 
 
 async def _end_with_lifeline(lifeline: int, scope: trio.CancelScope) -> None:

@@ -37,3 +37,5 @@ class Catalogue(Struct, frozen=True, kw_only=True):
     key_digests: tuple[bytes, ...] = ()
     """SHA-256 of each API key (UTF-8); empty means that no key is asked for."""
     limits: Limits = Limits()
+    log_level: str = "info"
+    """debug, info, warning or error."""

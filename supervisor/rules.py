@@ -60,8 +60,8 @@ def model_rule(model: ModelSettings, *, pins: bool = False) -> ModelRule:
     )
 
 
-def catalogue_of(settings: Settings, revision: int) -> Catalogue:
-    """What the workers answer from. API keys travel as digests only."""
+def catalogue_of(settings: Settings, revision: int, log_level: str | None = None) -> Catalogue:
+    """What the workers answer from. API keys travel as digests only. ``log_level``: goes before the file's."""
     return Catalogue(
         revision=revision,
         models=tuple(
@@ -77,6 +77,7 @@ def catalogue_of(settings: Settings, revision: int) -> Catalogue:
         ),
         key_digests=tuple(hashlib.sha256(key.encode()).digest() for key in settings.api_keys),
         limits=Limits(json_body=settings.gateway.body_limit, keep_alive_after=settings.gateway.keep_alive_after),
+        log_level=log_level or settings.log_level,
     )
 
 

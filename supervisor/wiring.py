@@ -107,7 +107,7 @@ class App:
         return WorkerHub(
             self._endpoint("workers"),
             self.instance,
-            welcome=lambda: rules.catalogue_of(self.settings, self.revision),
+            welcome=lambda: rules.catalogue_of(self.settings, self.revision, self._log_level),
             on_message=self.worker_socket.received,
             # The workers are made right after the hub; nothing arrives before the sockets run.
             on_hello=lambda worker, slot, pid: self.workers.greeted(worker, slot, pid),  # noqa: PLW0108
@@ -140,7 +140,7 @@ class App:
         self.settings = settings
         self._names = rules.names_of(settings)
         self.revision += 1
-        catalogue = rules.catalogue_of(settings, self.revision)
+        catalogue = rules.catalogue_of(settings, self.revision, self._log_level)
         self.hub.broadcast(CatalogueChanged(catalogue=catalogue))
         if self._log_level is None:
             logging.getLogger().setLevel(settings.log_level.upper())

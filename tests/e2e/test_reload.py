@@ -171,6 +171,19 @@ async def test_the_port_of_a_running_model_stays_its_own_when_others_come_before
         assert "zero" in answer.json["choices"][0]["message"]["content"]
 
 
+async def test_the_log_level_changes_in_place_everywhere() -> None:
+    async with yard(config(more="logLevel: warning\n")) as it:
+        assert (await it.chat("a")).status == 200
+        assert "swapyard.access" not in it.log()
+        assert "swapyard.scheduler" not in it.log()
+        it.rewrite(config(more="logLevel: info\n"))
+        assert (await reload(it)).sections == ("logLevel",)
+        assert (await it.chat("b")).status == 200
+        await it.wait_model("b", lambda row: row.leases == 0)
+        assert "swapyard.access" in it.log()
+        assert "swapyard.scheduler" in it.log()
+
+
 async def test_sighup_reloads() -> None:
     async with yard(config()) as it:
         it.rewrite(config(more="globalTTL: 77\n"))
