@@ -23,6 +23,7 @@ from supervisor.listen import CannotListen, listening
 from supervisor.options import Options, parse
 from supervisor.process.reaper import collect_orphans, kill_everything
 from supervisor.rules import RulesRefused, rules_of
+from supervisor.watch import watch
 from supervisor.wiring import App
 from supervisor.workers import WorkersDoNotStart
 
@@ -49,6 +50,8 @@ async def _serve(
         await nursery.start(app.control.run)
         nursery.start_soon(app.loop.run_timer)
         nursery.start_soon(app.reload.run)
+        if options.watch_config:
+            nursery.start_soon(watch, options.config, app.reload.trigger)
         await nursery.start(_obey_signals, app, options.grace, nursery)
         if guardian is not None:
             nursery.start_soon(_watch_guardian, app, guardian)
@@ -66,7 +69,7 @@ async def _obey_signals(
         task_status.started()
         async for number in received:
             if number == signal.SIGHUP:
-                app.reload.ask(False, lambda _: None)
+                app.reload.trigger()
                 continue
             log.info("%s: ending within %g s", signal.Signals(number).name, grace)
             nursery.start_soon(_shut_down, app, grace, nursery.cancel_scope)

@@ -24,6 +24,7 @@ class Options:
     runtime_dir: Path | None
     log_level: str | None
     grace: float = GRACE
+    watch_config: bool = False
 
 
 def parse(arguments: list[str]) -> Options:
@@ -35,6 +36,7 @@ def parse(arguments: list[str]) -> Options:
     parser.add_argument("--runtime-dir", type=Path, default=None)
     parser.add_argument("--log-level", default=None, choices=["debug", "info", "warning", "error"])
     parser.add_argument("--grace", type=float, default=GRACE)
+    parser.add_argument("--watch-config", action="store_true")
     found = parser.parse_args(arguments)
     host, _, port = found.listen.rpartition(":")
     if not port.isdigit() or int(port) > 65535:
@@ -50,4 +52,5 @@ def parse(arguments: list[str]) -> Options:
         runtime_dir=found.runtime_dir,
         log_level=found.log_level,
         grace=found.grace,
+        watch_config=found.watch_config,
     )

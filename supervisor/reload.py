@@ -2,7 +2,7 @@
 
 A bad file changes nothing and says why. Triggers that come while one is under way are one more reload, the last
 state of the file wins. An asker is answered when every worker has adopted the new catalogue. The scheduler
-drains and restarts (``RulesChanged``). Called by ``app.py`` (SIGHUP) and ``questions.py`` (``swapctl reload``).
+drains and restarts (``RulesChanged``). Called by ``app.py`` (SIGHUP, ``watch.py``) and ``questions.py`` (``swapctl reload``).
 """
 
 import logging
@@ -62,6 +62,10 @@ class Reload:
         """Reload soon, or say what a reload would do; ``answer`` is called once."""
         self._askers.append((dry_run, answer))
         self._wanted.set()
+
+    def trigger(self) -> None:
+        """Reload soon; the log says what came of it."""
+        self.ask(False, lambda _: None)
 
     async def run(self) -> None:
         """Until cancelled."""

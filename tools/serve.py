@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-LATER = ("--config-dir", "--tls-cert-file", "--tls-key-file", "--watch-config")
+LATER = ("--config-dir", "--tls-cert-file", "--tls-key-file")
 
 
 def serve(arguments: list[str]) -> NoReturn:
@@ -28,6 +28,8 @@ def serve(arguments: list[str]) -> NoReturn:
         value = getattr(found, name)
         if value is not None:
             command += [f"--{name.replace('_', '-')}", str(value)]
+    if found.watch_config:
+        command.append("--watch-config")
     os.execv(sys.executable, [sys.executable, "-P", "-m", "supervisor", *command])  # noqa: S606 (no shell is wanted)
 
 
@@ -44,6 +46,9 @@ def serve_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--workers", "-workers", type=_count, default=None, help="gateway processes (1, or 2 with 4 cores)"
+    )
+    parser.add_argument(
+        "--watch-config", "-watch-config", action="store_true", help="take over the configuration whenever it changes"
     )
     parser.add_argument("--runtime-dir", "-runtime-dir", type=Path, default=None, help="where the sockets are")
     parser.add_argument("--log-level", choices=["debug", "info", "warning", "error"], default=None)

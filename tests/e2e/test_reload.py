@@ -189,3 +189,41 @@ async def test_sighup_reloads() -> None:
         it.rewrite(config(more="globalTTL: 77\n"))
         it.process.send_signal(signal.SIGHUP)
         await it.wait_model("a", lambda row: row.ttl == 77.0)
+
+
+async def test_a_watched_file_is_taken_over_however_it_is_saved() -> None:
+    async with yard(config(), "--watch-config") as it:
+        with trio.fail_after(PATIENCE):
+            while "watching" not in it.log():
+                await trio.sleep(0.02)
+        it.rewrite(config(more="globalTTL: 11\n"))
+        await it.wait_model("a", lambda row: row.ttl == 11.0)
+        # As editors save: another file takes the name.
+        other = it.config.with_suffix(".new")
+        other.write_text(it.ports + config(more="globalTTL: 12\n"))
+        other.replace(it.config)
+        await it.wait_model("a", lambda row: row.ttl == 12.0)
+        # A link that points elsewhere from one moment to the next.
+        for number in (13, 14):
+            folder = it.config.parent / f"v{number}"
+            folder.mkdir()
+            (folder / "real.yaml").write_text(it.ports + config(more=f"globalTTL: {number}\n"))
+            link = it.config.with_suffix(".link")
+            link.symlink_to(folder / "real.yaml")
+            link.replace(it.config)
+            await it.wait_model("a", lambda row, ttl=float(number): row.ttl == ttl)
+        # And what it points to, once it is watched, too.
+        (it.config.parent / "v14" / "real.yaml").write_text(it.ports + config(more="globalTTL: 15\n"))
+        await it.wait_model("a", lambda row: row.ttl == 15.0)
+
+
+async def test_a_burst_of_saves_is_one_reload_and_the_last_one_wins() -> None:
+    async with yard(config(), "--watch-config") as it:
+        with trio.fail_after(PATIENCE):
+            while "watching" not in it.log():
+                await trio.sleep(0.02)
+        before = (await it.status()).revision
+        for number in range(1, 21):
+            it.rewrite(config(more=f"globalTTL: {number}\n"))
+        await it.wait_model("a", lambda row: row.ttl == 20.0)
+        assert (await it.status()).revision - before <= 2
