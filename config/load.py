@@ -46,12 +46,14 @@ class Node:
 
 @dataclass(slots=True)
 class ScalarNode(Node):
-    """``value`` by the core schema; ``text`` as written; ``plain``: not quoted; ``secret``: never repeat it."""
+    """``value`` by the core schema; ``text`` as written; ``plain``: not quoted; ``secret``: never repeat it;
+    ``broken``: complained of already, and no longer looked at."""
 
     value: Scalar
     text: str
     plain: bool
     secret: bool = False
+    broken: bool = False
 
 
 @dataclass(slots=True)

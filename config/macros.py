@@ -8,13 +8,14 @@ first, so that one may use those declared before it. A value that is nothing but
 
 import difflib
 import re
-from collections.abc import Collection, Container, Iterator, Mapping
+from collections.abc import Collection, Container, Mapping
 from dataclasses import replace
 
 from config import command_line
 from config.errors import Problems
 from config.load import MARKS, ListNode, MapNode, Node, ScalarNode, core
 
+BY_ID = "setParamsByID"
 RESERVED = frozenset({"PID", "PORT", "MODEL_ID"})
 LONGEST_NAME = 63
 MOST_TEXT = 1024 * 1024
@@ -34,20 +35,33 @@ def uses(text: str, name: str) -> bool:
     return f"${{{name}}}" in text
 
 
-def fill(text: str, values: Mapping[str, str]) -> str:
-    """Replace the placeholders that ``values`` knows; others stay."""
-    return _PLACEHOLDER.sub(lambda found: values.get(found[1], found[0]), text)
+def filled(node: Node, given: Mapping[str, ScalarNode], known: Collection[str], problems: Problems) -> Node:
+    """The node with the placeholders that ``given`` knows replaced and escapes undone; the rest is complained of.
+
+    For what is known last, such as ``PORT``. ``known``: what is declared anywhere, for hints.
+    """
+    match node:
+        case MapNode():
+            entries = {key: filled(entry, given, known, problems) for key, entry in node.entries.items()}
+            return replace(node, entries=entries)
+        case ListNode():
+            return replace(node, items=[filled(item, given, known, problems) for item in node.items])
+        case ScalarNode() if "$" in node.text:
+            made = _expanded_scalar(node, given, problems)
+            complaints = _complaints(made.text, known)
+            for complaint in complaints:
+                problems.error(made.at, made.path, complaint)
+            if complaints:
+                return replace(made, broken=True)
+            # What stands for itself, such as ${PID}, was given as its own value.
+            text = made.text.replace(_ESCAPED, "${")
+            return made if text == made.text else replace(made, text=text, value=text)
+    return node
 
 
-def finished(text: str) -> str:
-    """The text with its escaped placeholders as they were meant."""
-    return text.replace(_ESCAPED, "${")
-
-
-def complaints(text: str, allowed: frozenset[str] = frozenset(), known: Collection[str] = ()) -> list[str]:
+def _complaints(text: str, known: Collection[str]) -> list[str]:
     """What to say of placeholders that nothing replaced."""
-    left = [found[1] for found in _PLACEHOLDER.finditer(text) if found[1] not in allowed]
-    plain = [f"${{{name}}} means nothing here{_hint(name, known)}" for name in left]
+    plain = [f"${{{found[1]}}} means nothing here{_hint(found[1], known)}" for found in _PLACEHOLDER.finditer(text)]
     deeper = [
         f"the environment variable {found[1]} comes from too many others" for found in _ENVIRONMENT.finditer(text)
     ]
@@ -57,6 +71,10 @@ def complaints(text: str, allowed: frozenset[str] = frozenset(), known: Collecti
 def _hint(name: str, known: Collection[str]) -> str:
     if name in known:
         return ": it is declared elsewhere or later"
+    if name == "PORT":
+        return ": it is for models whose 'cmd' uses it"
+    if name in RESERVED:
+        return ": PID is for 'cmdStop', MODEL_ID for models"
     close = difflib.get_close_matches(name, [*known, *RESERVED], n=1)
     return f"; did you mean ${{{close[0]}}}?" if close else ""
 
@@ -123,7 +141,7 @@ def expanded(tree: MapNode, known: Container[str], problems: Problems) -> MapNod
         if key == "models" and isinstance(entry, MapNode):
             made.entries[key] = _models(entry, common, problems)
         elif key in known and key != "macros":
-            made.entries[key] = _finished(_expanded(entry, common, problems), common, problems)
+            made.entries[key] = filled(_expanded(entry, common, problems), {}, common, problems)
         elif key != "macros":
             made.entries[key] = entry
     return made
@@ -145,6 +163,24 @@ def _model(name: str, node: MapNode, common: Scope, problems: Problems) -> MapNo
             entry = entry if text == entry.text else replace(entry, text=text, value=text)  # noqa: PLW2901
         if key != "macros":
             made.entries[key] = _expanded(entry, scope, problems)
+    filters = made.entries.get("filters")
+    by_id = filters.entries.get(BY_ID) if isinstance(filters, MapNode) else None
+    if isinstance(filters, MapNode) and isinstance(by_id, MapNode):
+        filters.entries[BY_ID] = keys_filled(by_id, scope, problems)
+    return made
+
+
+def keys_filled(node: MapNode, scope: Scope, problems: Problems) -> MapNode:
+    """The mapping with placeholders replaced in its keys: only those of ``setParamsByID`` may have any."""
+    made = MapNode(node.at, node.path)
+    for key, entry in node.entries.items():
+        place = ScalarNode(node.key_at[key], entry.path, key, key, plain=False)
+        name = _expanded_scalar(place, scope, problems).text if "${" in key else key
+        if name in made.entries:
+            problems.error(place.at, entry.path, "stands here twice once its name is filled in")
+            continue
+        made.entries[name] = entry
+        made.key_at[name] = place.at
     return made
 
 
@@ -225,26 +261,3 @@ def _expanded_scalar(node: ScalarNode, scope: Scope, problems: Problems) -> Scal
             return replace(node, text="", value="")
         made = replace(made, text=text, value=text, plain=False, secret=secret)
     return made
-
-
-def _finished(node: Node, scope: Scope, problems: Problems) -> Node:
-    """A section that is no model's, with its leftovers complained of and its escapes undone."""
-    for scalar in scalars(node):
-        for complaint in complaints(scalar.text, known=scope):
-            problems.error(scalar.at, scalar.path, complaint)
-        if _ESCAPED in scalar.text:
-            scalar.value = scalar.text = finished(scalar.text)
-    return node
-
-
-def scalars(node: Node) -> Iterator[ScalarNode]:
-    """Every scalar below a node."""
-    match node:
-        case MapNode():
-            for entry in node.entries.values():
-                yield from scalars(entry)
-        case ListNode():
-            for item in node.items:
-                yield from scalars(item)
-        case ScalarNode():
-            yield node

@@ -7,7 +7,7 @@ the rule, which are looked up by ``use`` elsewhere. Called by ``resolve.py``.
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from config import keys, values
@@ -27,32 +27,28 @@ def routing_of(
     tree: MapNode, top: Mapping[str, Any], models: Mapping[str, Any], problems: Problems
 ) -> tuple[Routing, tuple[Group, ...]]:
     """Routing and groups. ``top``: the values of the top level."""
-    sections = keys.read(top["routing"], keys.ROUTING, "routing", problems) if "routing" in top else {}
-    scheduler = _choice(sections.get("scheduler"), problems)
-    router = _choice(sections.get("router"), problems)
+    sections = keys.read(top["routing"], keys.ROUTING, problems) if "routing" in top else {}
+    scheduler = keys.read(sections["scheduler"], keys.SCHEDULER, problems) if "scheduler" in sections else {}
+    router = keys.read(sections["router"], keys.ROUTER, problems) if "router" in sections else {}
     policy = scheduler.get("use", "fifo")
     settings = scheduler.get("settings")
     _warn_of_unused(settings, policy, "routing.scheduler.use", problems)
     eviction, node, path = _eviction(tree, top, router, problems)
     found, groups = _eviction_settings(eviction, node, models, problems)
     mine = settings.entries.get(policy) if settings else None
-    policy_node = values.mapping(mine, problems) if mine is not None else None
+    policy_node = values.anything(mine, problems) if mine is not None else None
     return Routing(policy, values.plain(policy_node) if policy_node else {}, eviction, found, path), groups
-
-
-def _choice(node: MapNode | None, problems: Problems) -> dict[str, Any]:
-    return keys.read(node, keys.CHOICE, "choice", problems) if node is not None else {}
 
 
 def _eviction(
     tree: MapNode, top: Mapping[str, Any], router: Mapping[str, Any], problems: Problems
 ) -> tuple[str, MapNode | None, str]:
     """Name, settings and path of the eviction rule, after the complaints about styles that do not go together."""
-    settings: MapNode | None = router.get("settings")
+    settings = _given(router.get("settings"))
     given = settings.entries if settings else {}
     legacy = [key for key in ("groups", "matrix") if key in top and (key == "matrix" or top[key].entries)]
     chosen: str | None = router.get("use")
-    new = [key for key, entry in given.items() if key in SECTIONS.values() and not values.is_nothing(entry)]
+    new = [key for key in given if key in SECTIONS.values()]
     if len(legacy) == 2:
         problems.error(tree.key_at["matrix"], "matrix", "groups and matrix exclude each other; delete one of them")
     if legacy and (chosen is not None or new):
@@ -64,15 +60,24 @@ def _eviction(
         return use, top[SECTIONS[use]], SECTIONS[use]
     use = chosen or "group"
     section = SECTIONS.get(use, use)
-    if section in given or use == "group":
-        _refuse_others(use, section, settings, problems)
-    else:
-        _warn_of_unused(settings, section, "routing.router.use", problems)
+    _check_unused(use, section, settings, problems)
     if use in ("matrix", "memory") and section not in given:
         at = router_at(top, "use")
         problems.error(at, "routing.router.use", f"'use: {use}' needs {ROUTER}.{section}")
     node = given.get(section)
-    return use, values.mapping(node, problems) if node is not None else None, f"{ROUTER}.{section}"
+    return use, values.anything(node, problems) if node is not None else None, f"{ROUTER}.{section}"
+
+
+def _given(settings: MapNode | None) -> MapNode | None:
+    """The settings without those that say nothing."""
+    if settings is None:
+        return None
+    entries = {
+        key: node
+        for key, node in settings.entries.items()
+        if not values.is_nothing(node) and not (key == "groups" and isinstance(node, MapNode) and not node.entries)
+    }
+    return replace(settings, entries=entries)
 
 
 def router_at(top: Mapping[str, Any], key: str) -> tuple[int, int]:
@@ -82,16 +87,21 @@ def router_at(top: Mapping[str, Any], key: str) -> tuple[int, int]:
     return router.key_at.get(key, router.at) if isinstance(router, MapNode) else routing.at
 
 
-def _refuse_others(use: str, section: str, settings: MapNode | None, problems: Problems) -> None:
-    for other in settings.entries if settings else ():
-        where = f"{ROUTER}.{other}"
-        at = settings.key_at[other] if settings else (1, 1)
-        if section in (settings.entries if settings else ()) and other != section:
-            problems.error(at, where, f"routing.router.use is {use!r}, so {section!r} decides; delete {other!r}")
-        elif other != section:
-            text = f"is not used, because routing.router.use is {use!r}"
-            rule = next((name for name, entry in SECTIONS.items() if entry == other), other)
-            problems.warning(at, where, f"{text}; say 'use: {rule}', or delete it")
+def _check_unused(use: str, section: str, settings: MapNode | None, problems: Problems) -> None:
+    """Settings that do not count: of two of our rules at once, an error; else a warning."""
+    given = settings.entries if settings else {}
+    several = len([key for key in given if key in SECTIONS.values()]) > 1
+    for other in given:
+        if other == section or settings is None:
+            continue
+        at, where = settings.key_at[other], f"{ROUTER}.{other}"
+        if several and other in SECTIONS.values():
+            decides = f"so {section!r} decides" if section in given else "so neither decides"
+            problems.error(at, where, f"routing.router.use is {use!r}, {decides}; delete {other!r}")
+            continue
+        rule = next((name for name, entry in SECTIONS.items() if entry == other), other)
+        text = f"is not used, because routing.router.use is {use!r}"
+        problems.warning(at, where, f"{text}; say 'use: {rule}', or delete it")
 
 
 def _warn_of_unused(settings: MapNode | None, used: str, use: str, problems: Problems) -> None:
@@ -123,9 +133,11 @@ def groups_of(groups: MapNode | None, models: Mapping[str, Any], problems: Probl
         if not isinstance(node, MapNode):
             problems.error(node.at, node.path, "expected a mapping with 'members'")
             continue
+        if not name.strip():
+            problems.error(node.at, node.path, "a group needs a name")
         if name == DEFAULT_GROUP:
             problems.error(node.at, node.path, "this name belongs to the group of models that are in no other")
-        read = keys.read(node, keys.GROUP, "group", problems)
+        read = keys.read(node, keys.GROUP, problems)
         for member, place in read.get("members", ()):
             if member not in models:
                 problems.error(place.at, place.path, _no_model(member, models))
@@ -139,7 +151,7 @@ def groups_of(groups: MapNode | None, models: Mapping[str, Any], problems: Probl
 
 def _matrix(node: MapNode, models: Mapping[str, Any], problems: Problems) -> dict[str, Any]:
     """``program``: the compiled sets; ``evict_costs``: by model id."""
-    read = keys.read(node, keys.MATRIX, "matrix", problems)
+    read = keys.read(node, keys.MATRIX, problems)
     names = _vars(read.get("vars"), models, problems)
     costs: dict[str, int] = {}
     for name, entry in (read["evict_costs"].entries if "evict_costs" in read else {}).items():
@@ -155,7 +167,8 @@ def _matrix(node: MapNode, models: Mapping[str, Any], problems: Problems) -> dic
     if sets is None or not sets.entries:
         problems.error(node.at, f"{node.path}.sets", "a matrix needs at least one set")
         return {}
-    texts = {name: value for name, entry in sets.entries.items() if (value := values.text(entry, problems)) is not None}
+    read_sets = {name: values.some_text(entry, problems) for name, entry in sets.entries.items()}
+    texts = {name: text for name, text in read_sets.items() if text is not None}
     program, complaints = compile_sets(texts, names, models)
     for name, text in complaints:
         problems.error(sets.entries[name].at, f"{sets.path}.{name}", text)
@@ -165,7 +178,7 @@ def _matrix(node: MapNode, models: Mapping[str, Any], problems: Problems) -> dic
 def _vars(node: MapNode | None, models: Mapping[str, Any], problems: Problems) -> dict[str, str]:
     names: dict[str, str] = {}
     for name, entry in (node.entries if node else {}).items():
-        model = values.text(entry, problems)
+        model = values.some_text(entry, problems)
         if not _VAR.fullmatch(name):
             problems.error(entry.at, entry.path, "a short name has 1 to 32 letters, digits, dots or dashes")
         if model is not None and model not in models:
@@ -177,11 +190,11 @@ def _vars(node: MapNode | None, models: Mapping[str, Any], problems: Problems) -
 
 def _memory(node: MapNode, problems: Problems) -> dict[str, Any]:
     """``devices`` and ``reserve``, in bytes."""
-    read = keys.read(node, keys.MEMORY, "memory", problems)
-    devices = values.sizes(read.get("devices"), problems)
+    read = keys.read(node, keys.MEMORY, problems)
+    devices = read.get("devices", {})
     if not devices and not problems.failed:
         problems.error(node.at, f"{node.path}.devices", "expected at least one device, such as 'gpu0: 24GiB'")
-    return {"devices": devices, "reserve": values.sizes(read.get("reserve"), problems)}
+    return {"devices": devices, "reserve": read.get("reserve", {})}
 
 
 def _no_model(name: str, known: Any) -> str:

@@ -2,7 +2,7 @@
 
 A bad file changes nothing and says why. Triggers that come while one is under way are one more reload, the last
 state of the file wins. An asker is answered when every worker has adopted the new catalogue. The scheduler
-drains and restarts (``RulesChanged``). Called by ``app.py`` (SIGHUP, ``watch.py``) and ``questions.py`` (``swapctl reload``).
+drains and restarts (``RulesChanged``). Called by ``app.py`` (SIGHUP), ``watch.py`` and ``questions.py`` (``swapctl``).
 """
 
 import logging

@@ -144,6 +144,7 @@ def test_an_unknown_macro_is_named_with_a_suggestion() -> None:
     assert said(loaded) == [
         "2:19 models.a.cmd: ${model-dir} means nothing here; did you mean ${models-dir}?",
         "3:1 hooks: has no effect in this version",
+        "3:9 hooks.x: there is no such key",
         "3:12 hooks.x: ${y} means nothing here",
     ]
 

@@ -37,14 +37,14 @@ def test_everything_is_resolved_and_stands_under_its_key() -> None:
     assert (model["aliases"], model["ttl"], model["concurrencyLimit"], model["checkEndpoint"]) == (
         ["x"],
         5,
-        None,
+        10,
         "/health",
     )
     assert model["proxy"] == "http://localhost:5800"
     assert found["matrix"] == {"vars": {"v": "a"}, "evict_costs": {"a": 3}, "sets": {"s": "v"}}
     assert found["routing"]["router"]["use"] == "matrix"
     assert found["routing"]["scheduler"] == {"use": "fifo", "settings": {"fifo": {}}}
-    assert found["groups"] == found["peers"] == found["selectors"] == found["profiles"] == found["hooks"] == {}
+    assert found["groups"] == found["peers"] == found["selectors"] == found["profiles"] == {}
     assert "hush" not in json.dumps(found)
 
 

@@ -30,7 +30,6 @@ async def run(module: str, *arguments: str, cwd: Path | None = None) -> subproce
         (("serve",), "--config"),
         (("serve", "--config", "x", "--listen", "nowhere"), "expected [HOST]:PORT"),
         (("serve", "--config", "x", "--workers", "0"), "expected 1 to 64"),
-        (("serve", "--config", "x", "--watch-config"), "--watch-config comes with a later version"),
         (("serve", "-config-dir=x"), "comes with a later version"),
         (("serve", "--confg", "x"), "--config"),
         (("check",), "--config"),
