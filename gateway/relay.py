@@ -18,7 +18,7 @@ from gateway.exchange import Client, ClientGone, Record, Request
 from gateway.lease import Supervisor
 from gateway.loading import while_waiting
 from gateway.refusals import Refused, RefusedError, Situation, refuse
-from gateway.routing import Index, Peek, Route, peek, wants_stream
+from gateway.routing import Index, Peek, Route, asked_name, peek, wants_stream
 from gateway.upstream import Exchange, Pools, UpstreamError
 from protocol.errors import ConversationEnded
 from protocol.ids import LeaseId
@@ -85,8 +85,10 @@ class Relay:
         body = await client.read_body(catalogue.limits.json_body)
         record.bytes_in = len(body)
         found = peek(body)
-        record.model = self.index.find(str(found.model))
-        job = _Job(self, request, route, client, record, found, filters.apply(body, record.model), patience)
+        asked = asked_name(found)
+        record.model = self.index.find(asked)
+        upward = filters.apply(body, record.model, asked)
+        job = _Job(self, request, route, client, record, found, upward, patience)
         failure: RefusedError | None = None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_cancel_when_gone, client, nursery.cancel_scope)
@@ -164,7 +166,7 @@ class _Job:
     async def _acquire(self, supervisor: Supervisor) -> Granted:
         try:
             return await supervisor.acquire(
-                str(self.found.model), caller=self.request.peer, deadline_in=self._time_left()
+                asked_name(self.found), caller=self.request.peer, deadline_in=self._time_left()
             )
         except AcquireRefused as refused:
             raise refuse(refused.refusal, refused.text, refused.retry_after) from None

@@ -10,6 +10,7 @@ import msgspec
 
 from gateway.refusals import Dialect, Situation, refuse
 from protocol.catalogue import Catalogue, CatalogueModel
+from protocol.ids import Refusal
 
 _OPENAI = (
     "chat/completions", "responses", "completions", "embeddings", "rerank", "reranking", "audio/speech",
@@ -82,6 +83,11 @@ def peek(body: bytes) -> Peek:
     return found
 
 
+def asked_name(found: Peek) -> str:
+    """The name in a body; a number or truth value is its JSON text."""
+    return found.model if isinstance(found.model, str) else msgspec.json.encode(found.model).decode()
+
+
 def wants_stream(found: Peek) -> bool:
     """Truth as clients write it."""
     return found.stream in (True, 1, "true")
@@ -96,8 +102,11 @@ class Index:
         self._names = aliases | {str(model.id): model for model in catalogue.models}
 
     def find(self, name: str) -> CatalogueModel:
-        """The model that a name means; 404 if there is none."""
+        """The model that a name means; 404 if there is none, 501 if only a later version can serve it."""
         model = self._names.get(name)
         if model is None:
+            key = self.catalogue.not_built.get(name)
+            if key is not None:
+                raise refuse(Refusal.NOT_BUILT, f"{name!r} is declared under {key!r}, which this version cannot serve")
             raise refuse(Situation.UNKNOWN_MODEL, f"there is no model {name!r}; GET /v1/models lists what there is")
         return model

@@ -5,19 +5,21 @@ Called by ``app.py`` when a configuration is taken over.
 """
 
 import hashlib
-from collections.abc import Sequence
-from typing import Self
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, Self
 
-from config.types import ModelSettings, Settings
-from protocol.catalogue import Catalogue, CatalogueModel, Limits
+import msgspec
+
+from config.names import Names
+from config.types import Capabilities, Filters, ModelSettings, Settings
+from protocol.catalogue import Assignments, BodyFilters, Catalogue, CatalogueModel, Limits, Member
+from protocol.catalogue import Capabilities as WireCapabilities
 from protocol.ids import ModelId
 from supervisor.process.model import LaunchSpec
 from supervisor.scheduler.contracts import SettingProblem
 from supervisor.scheduler.registry import build
 from supervisor.scheduler.state import ModelRule, Rules
-
-DEFAULT_LIMIT = 10
-DEFAULT_QUEUE = 512
 
 
 class RulesRefused(Exception):
@@ -48,12 +50,9 @@ def rules_of(settings: Settings) -> Rules:
 
 def model_rule(model: ModelSettings, *, pins: bool = False) -> ModelRule:
     """Limits of one model (design.md section 8: admitted are limit plus queue)."""
-    queue = model.queue_limit
-    if queue is None:
-        queue = DEFAULT_QUEUE if model.concurrency_limit is None else 0
     return ModelRule(
-        limit=model.concurrency_limit or DEFAULT_LIMIT,
-        queue_limit=queue,
+        limit=model.concurrency_limit,
+        queue_limit=model.queue_limit,
         queue_timeout=model.queue_timeout,
         ttl=model.ttl,
         pinned=pins and model.pinned,
@@ -64,21 +63,54 @@ def catalogue_of(settings: Settings, revision: int, log_level: str | None = None
     """What the workers answer from. API keys travel as digests only. ``log_level``: goes before the file's."""
     return Catalogue(
         revision=revision,
-        models=tuple(
-            CatalogueModel(
-                id=ModelId(model.id),
-                aliases=model.aliases,
-                name=model.name,
-                description=model.description,
-                unlisted=model.unlisted,
-                use_model_name=model.use_model_name,
-            )
-            for model in settings.models.values()
-        ),
+        models=tuple(_catalogue_model(model) for model in settings.models.values()),
+        aliases_in_list=settings.include_aliases_in_list,
+        not_built=not_built(settings),
         key_digests=tuple(hashlib.sha256(key.encode()).digest() for key in settings.api_keys),
         limits=Limits(json_body=settings.gateway.body_limit, keep_alive_after=settings.gateway.keep_alive_after),
         log_level=log_level or settings.log_level,
     )
+
+
+def _catalogue_model(model: ModelSettings) -> CatalogueModel:
+    can = model.capabilities
+    return CatalogueModel(
+        id=ModelId(model.id),
+        aliases=model.aliases,
+        name=model.name,
+        description=model.description,
+        unlisted=model.unlisted,
+        use_model_name=model.use_model_name,
+        filters=_body_filters(model.filters),
+        capabilities=None if can == Capabilities() else WireCapabilities(**asdict(can)),
+        metadata=msgspec.json.encode(model.metadata),
+    )
+
+
+def _body_filters(filters: Filters) -> BodyFilters | None:
+    if filters == Filters():
+        return None
+    return BodyFilters(
+        strip=tuple(member_of(path) for path in filters.strip_params),
+        assign=_assignments(filters.set_params),
+        assign_by_name={name: _assignments(params) for name, params in filters.set_params_by_id.items()},
+    )
+
+
+def _assignments(params: Mapping[str, Any]) -> Assignments:
+    return tuple((member_of(path), msgspec.json.encode(value)) for path, value in params.items())
+
+
+def member_of(path: str) -> Member:
+    """The keys of a dotted path; a backslash before a dot makes it an ordinary character."""
+    return tuple(part.replace("\0", ".") for part in path.replace("\\.", "\0").split("."))
+
+
+def not_built(settings: Settings) -> dict[str, str]:
+    """Names that only a later version serves, with the keys that declare them. Names of models go first."""
+    names = Names(settings.models, settings.peers, settings.selectors)
+    found = {name: f"peers.{peer}" for name, peer in names.of_peers().items()}
+    return found | {name: f"selectors.{name}" for name in settings.selectors}
 
 
 def launch_spec(model: ModelSettings, generation: int) -> LaunchSpec:

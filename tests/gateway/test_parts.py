@@ -8,8 +8,9 @@ import pytest
 
 from gateway import auth, filters
 from gateway.refusals import _STATUS, Dialect, Refused, RefusedError, Situation
-from gateway.routing import ROUTES, Index, peek, wants_stream
-from protocol.catalogue import Catalogue, CatalogueModel
+from gateway.routes.models import as_alias, record
+from gateway.routing import ROUTES, Index, asked_name, peek, wants_stream
+from protocol.catalogue import BodyFilters, Capabilities, Catalogue, CatalogueModel
 from protocol.ids import ModelId, Refusal
 
 DIGESTS = [hashlib.sha256(key).digest() for key in (b"one", b"two")]
@@ -93,9 +94,74 @@ def test_an_id_wins_over_an_equal_alias() -> None:
 
 def test_the_model_name_is_replaced_and_the_rest_stays_as_it_was() -> None:
     body = b'{"model":"a","x":1.50,"y":{"model":"a"},"z":"\\u00e4"}'
-    assert filters.apply(body, CatalogueModel(id=ModelId("a"))) is body
-    changed = filters.apply(body, CatalogueModel(id=ModelId("a"), use_model_name="up"))
+    assert filters.apply(body, CatalogueModel(id=ModelId("a")), "a") is body
+    changed = filters.apply(body, CatalogueModel(id=ModelId("a"), use_model_name="up"), "a")
     assert changed == b'{"model":"up","x":1.50,"y":{"model":"a"},"z":"\\u00e4"}'
+
+
+BODY = b'{"model":"a","temperature":0.70,"opts":{"k":1e3,"list":[1.0,{"x":2}]},"seed":7}'
+
+
+@pytest.mark.parametrize(
+    ("filters_", "asked", "sent"),
+    [
+        (BodyFilters(strip=(("seed",), ("absent",))), "a",
+         b'{"model":"a","temperature":0.70,"opts":{"k":1e3,"list":[1.0,{"x":2}]}}'),
+        (BodyFilters(strip=(("opts", "k"), ("opts", "list", "0"), ("seed", "x"), ("opts", "list", "9"))), "a",
+         b'{"model":"a","temperature":0.70,"opts":{"list":[{"x":2}]},"seed":7}'),
+        (BodyFilters(assign=((("seed",), b"8"), (("opts", "list", "1", "y"), b'"z"'))), "a",
+         b'{"model":"a","temperature":0.70,"opts":{"k":1e3,"list":[1.0,{"x":2,"y":"z"}]},"seed":8}'),
+        (BodyFilters(strip=(("opts",),), assign=((("opts", "list", "1"), b"5"), (("new.one",), b"{}"))), "a",
+         b'{"model":"a","temperature":0.70,"seed":7,"opts":{"list":[null,5]},"new.one":{}}'),
+        (BodyFilters(assign=((("seed",), b"1"),), assign_by_name={"a": ((("seed",), b"2"),), "b": ((("x",), b"3"),)}),
+         "a", b'{"model":"a","temperature":0.70,"opts":{"k":1e3,"list":[1.0,{"x":2}]},"seed":2}'),
+        (BodyFilters(assign=((("opts", "list", "1000", "x"), b"1"), (("temperature", "x"), b"1"))), "a",
+         b'{"model":"a","temperature":{"x":1},"opts":{"k":1e3,"list":[1.0,{"x":2}]},"seed":7}'),
+    ],
+)  # fmt: skip
+def test_filters_change_what_they_name_and_leave_the_rest_byte_for_byte(
+    filters_: BodyFilters, asked: str, sent: bytes
+) -> None:
+    assert filters.apply(BODY, CatalogueModel(id=ModelId("a"), filters=filters_), asked) == sent
+
+
+def test_a_name_that_only_a_later_version_serves_is_501_and_says_its_key() -> None:
+    index = Index(Catalogue(revision=1, not_built={"fast": "selectors.fast"}))
+    with pytest.raises(RefusedError, match=r"'fast' is declared under 'selectors\.fast'") as caught:
+        index.find("fast")
+    assert caught.value.refused.status == 501
+
+
+def test_a_number_or_truth_value_names_a_model_by_its_json_text() -> None:
+    names = [asked_name(peek(b'{"model": %s}' % word)) for word in (b'"a"', b"7", b"true", b"1.5")]
+    assert names == ["a", "7", "true", "1.5"]
+
+
+def test_capabilities_and_metadata_are_told_as_clients_expect_them() -> None:
+    can = Capabilities(inputs=("text", "image"), outputs=("text",), tools=True, context=4096)
+    metadata = b'{"size":3,"architecture":"hidden","type":"internal wins"}'
+    model = CatalogueModel(id=ModelId("a"), aliases=("x",), name=" A ", capabilities=can, metadata=metadata)
+    found = record(model, loaded=True, now=1)
+    assert found == {
+        "id": "a",
+        "object": "model",
+        "created": 1,
+        "owned_by": "llama-swap",
+        "name": "A",
+        "architecture": {
+            "input_modalities": ["text", "image"], "output_modalities": ["text"], "modality": "text+image->text",
+        },
+        "capabilities": {"vision": True, "function_calling": True},
+        "supported_parameters": ["tools", "tool_choice"],
+        "context_length": 4096,
+        "status": {"value": "loaded"},
+        "meta": {"llamaswap": {"size": 3, "type": "model", "aliases": ["x"]}, "n_ctx": 4096},
+    }  # fmt: skip
+    other = as_alias("x", found)
+    assert (other["id"], other["meta"]["llamaswap"]) == ("x", {"size": 3, "type": "alias", "modelID": "a"})
+    assert record(CatalogueModel(id=ModelId("b"), metadata=b'{"architecture":1}'), loaded=False, now=1)["meta"] == {
+        "llamaswap": {"architecture": 1, "type": "model"}
+    }
 
 
 def test_every_situation_and_every_refusal_has_its_row() -> None:
