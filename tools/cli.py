@@ -12,12 +12,13 @@ USAGE = """usage: swapyard COMMAND [OPTIONS]
 commands:
   serve --config FILE   run models behind one address; --help lists the options
   check --config FILE   show every problem of a configuration file
+  schema                print the JSON schema of configuration files
   demo                  serve two small models, set up on the spot
   --version             print the version
 
 swapctl talks to a running swapyard: swapctl --help
 """
-COMMANDS = ("serve", "check", "demo")
+COMMANDS = ("serve", "check", "schema", "demo")
 
 
 def main() -> None:
@@ -37,6 +38,10 @@ def main() -> None:
         from tools.check import run
 
         sys.exit(run(rest))
+    elif command == "schema":
+        from tools.schema import run as print_schema
+
+        sys.exit(print_schema(rest))
     elif command == "demo":
         from tools.demo import run as demo
 
