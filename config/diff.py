@@ -4,6 +4,7 @@ A model whose process was started otherwise than it would be now has to restart;
 Called by ``supervisor/reload.py``.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
 
@@ -11,7 +12,17 @@ from config.types import ModelSettings, Settings
 
 RESTARTING = frozenset({"cmd", "env", "proxy"})
 """Fields that a running process has been started with. Timeouts and stop commands count from the next start on."""
-_SECTIONS = {"routing": "routing", "log_level": "logLevel", "api_keys": "apiKeys", "gateway": "gateway"}
+_SECTIONS = {
+    "routing": "routing", "log_level": "logLevel", "api_keys": "apiKeys", "gateway": "gateway", "peers": "peers",
+    "profiles": "profiles", "selectors": "selectors", "include_aliases_in_list": "includeAliasesInList",
+    "reload_drain_timeout": "reloadDrainTimeout",
+}  # fmt: skip
+"""Fields of ``Settings`` and their keys. Defaults for all models show in the models that they change."""
+_LATER = {
+    "preload": "hooks", "ignore_paths": "upstream", "session_headers": "ui", "store_path": "store",
+    "performance": "performance", "log_requests": "logRequests", "log_time_format": "logTimeFormat",
+    "log_to_stdout": "logToStdout", "metrics_max_in_memory": "metricsMaxInMemory", "capture_buffer": "captureBuffer",
+}  # fmt: skip
 
 
 class Change(StrEnum):
@@ -49,8 +60,12 @@ def difference(old: Settings, new: Settings) -> Difference:
     """From ``old`` to ``new``."""
     found = [change for name, model in new.models.items() if (change := _of_model(old.models.get(name), model))]
     found += [ModelChange(name, Change.REMOVED) for name in old.models if name not in new.models]
-    sections = tuple(key for field, key in _SECTIONS.items() if getattr(old, field) != getattr(new, field))
+    sections = (*_differing(old, new, _SECTIONS), *_differing(old.later, new.later, _LATER))
     return Difference(tuple(found), sections)
+
+
+def _differing(old: object, new: object, keys: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(key for name, key in keys.items() if getattr(old, name) != getattr(new, name))
 
 
 def _of_model(old: ModelSettings | None, new: ModelSettings) -> ModelChange | None:

@@ -112,4 +112,5 @@ def _opened_object(found: Mapping[str, Any], *, strict: bool) -> dict[str, Any]:
         made["additionalProperties"] = _opened(found["additionalProperties"], strict=strict)
     elif strict and "properties" in found and "additionalProperties" not in found:
         made["additionalProperties"] = False
+        made["patternProperties"] = {f"^{keys.FREE}": True}
     return made

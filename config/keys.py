@@ -16,6 +16,8 @@ from config.load import MapNode
 from config.values import Reader, Schema
 
 LAST_PORT = 65535
+FREE = "x-"
+"""Keys that begin so are nobody's: for anchors that are used elsewhere, or for other programs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,6 +289,8 @@ def read(node: MapNode, table: Table, problems: Problems) -> dict[str, Any]:
     for name, value in node.entries.items():
         at, where = node.key_at[name], f"{node.path}.{name}".strip(".")
         key = table.get(name)
+        if key is None and name.startswith(FREE):
+            continue
         if key is None:
             problems.warning(at, where, _unknown(name, table))
             continue

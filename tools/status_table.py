@@ -52,6 +52,9 @@ def render_explained(reply: ExplainReply) -> str:
     return "\n".join([f"{about}, about {duration(row.estimate)} to go", "", *lines])
 
 
+RESTART_ONLY = "(options of the command line, such as --listen and --workers, need a restart)"
+
+
 def render_reload(reply: ReloadReply) -> str:
     """What a reload does, or did."""
     first = "this would change:" if reply.dry_run else "taken over:"
@@ -59,7 +62,8 @@ def render_reload(reply: ReloadReply) -> str:
         return "nothing is different"
     rows = [(row.model, row.change, row.phase, ", ".join(row.what), row.effect) for row in reply.rows]
     lines = columns([("MODEL", "CHANGE", "PHASE", "WHAT", "EFFECT"), *rows]) if rows else []
-    return "\n".join([first, *([f"  {', '.join(reply.sections)} (in place)"] if reply.sections else []), *lines])
+    sections = [f"  {', '.join(reply.sections)} (in place)"] if reply.sections else []
+    return "\n".join([first, *sections, *lines, RESTART_ONLY])
 
 
 def _queue_row(row: QueueRow) -> tuple[str, ...]:

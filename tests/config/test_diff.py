@@ -1,5 +1,6 @@
 """What a new configuration changes, and which ports stay."""
 
+from config import keys
 from config.check import load_text
 from config.diff import Change, ModelChange, difference
 from config.types import Settings
@@ -39,6 +40,37 @@ def test_added_and_removed_models_and_sections_are_named() -> None:
     found = difference(settings(BASE), new)
     assert found.models == (ModelChange("c", Change.ADDED), ModelChange("b", Change.REMOVED))
     assert found.sections == ("logLevel", "apiKeys")
+
+
+def test_every_top_level_key_but_defaults_for_models_shows_when_it_changes() -> None:
+    changed = {
+        "routing": "{scheduler: {settings: {fifo: {maxWait: 5}}}}",
+        "logLevel": "debug",
+        "apiKeys": "[k]",
+        "gateway": "{bodyLimit: 1MiB}",
+        "peers": "{p: {proxy: 'http://h', models: [m]}}",
+        "profiles": "{p: {pins: {x: a}}}",
+        "selectors": "{s: {strategy: pin, targets: [a]}}",
+        "includeAliasesInList": "true",
+        "reloadDrainTimeout": "5",
+        "hooks": "{on_startup: {preload: [a]}}",
+        "upstream": "{ignorePaths: [x]}",
+        "ui": "{activity: {session_id: []}}",
+        "store": "{path: /tmp/swapyard-test.db}",
+        "performance": "{disabled: true}",
+        "logRequests": "true",
+        "logTimeFormat": "kitchen",
+        "logToStdout": "both",
+        "metricsMaxInMemory": "5",
+        "captureBuffer": "0",
+    }
+    for key, value in changed.items():
+        assert difference(settings(BASE), settings(f"{BASE}{key}: {value}\n")).sections == (key,)
+    elsewhere = {
+        "macros", "models", "groups", "matrix", "startPort", "healthCheckTimeout", "unloadTimeout", "globalTTL",
+        "sendLoadingState",
+    }  # fmt: skip
+    assert changed.keys() | elsewhere == keys.TOP.keys()
 
 
 def test_ports_that_are_taken_stay_and_nobody_else_gets_them() -> None:

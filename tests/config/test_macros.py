@@ -150,7 +150,9 @@ def test_an_unknown_macro_is_named_with_a_suggestion() -> None:
 
 
 def test_placeholders_under_keys_that_nobody_knows_mean_nothing() -> None:
-    assert said(load_text("x-notes: {a: '${whatever}'}\n")) == ["1:1 x-notes: there is no such key"]
+    assert said(load_text("notes: {a: '${whatever}'}\nx-notes: {a: '${whatever}'}\n")) == [
+        "1:1 notes: there is no such key"
+    ]
 
 
 def test_macros_that_grow_for_ever_end_with_an_error() -> None:
