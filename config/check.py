@@ -1,6 +1,6 @@
-"""The one way into this package: a file in, settings and problems out.
+"""The one way into this package: files in, settings and problems out.
 
-Called by the supervisor at start, by ``swapyard check``, and by tests.
+Called by the supervisor at start and at every reload, by ``swapyard check``, and by tests.
 """
 
 import os
@@ -8,9 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from config.errors import Problem, Problems, Severity
-from config.load import MapNode, Node, parse, read
+from config import macros
+from config.errors import Place, Problem, Problems, Severity
+from config.load import Loader, MapNode, Node
+from config.merge import merge
 from config.resolve import resolve
+from config.sources import Sources
 from config.types import Settings
 
 
@@ -20,40 +23,44 @@ class Loaded:
 
     settings: Settings | None
     problems: tuple[Problem, ...]
-    file: Path = Path()
-    places: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    """Line and column of every value, by its path."""
+    places: Mapping[str, Place] = field(default_factory=dict)
+    """Where every value stands, by its path; the whole by the empty one."""
 
     def error(self, path: str, text: str) -> Problem:
         """A problem that was found by somebody else, at the place of ``path`` or of what it is in."""
         nearest = path
         while nearest and nearest not in self.places:
             nearest = nearest.rpartition(".")[0]
-        line, column = self.places.get(nearest, (1, 1))
-        return Problem(Severity.ERROR, self.file, line, column, path, text)
+        at = self.places[nearest]
+        return Problem(Severity.ERROR, at.file, at.line, at.column, path, text)
 
 
-def load(file: Path, *, ports: Mapping[str, int] | None = None) -> Loaded:
-    """Read and resolve one file. ``ports``: those that models have already and keep."""
-    problems = Problems(file)
-    return _finish(read(file, problems), problems, file, ports)
+def load(sources: Sources | Path, *, ports: Mapping[str, int] | None = None) -> Loaded:
+    """Read and resolve one file, or several. ``ports``: those that models have already and keep."""
+    problems = Problems()
+    chosen = Sources(sources) if isinstance(sources, Path) else sources
+    return _finish(chosen.texts(problems), problems, ports)
 
 
 def load_text(text: str, file: Path = Path("config.yaml"), *, ports: Mapping[str, int] | None = None) -> Loaded:
     """Resolve a text as if it stood in ``file``."""
-    problems = Problems(file)
-    return _finish(parse(text, problems), problems, file, ports)
+    return _finish({file: text}, Problems(), ports)
 
 
-def _finish(tree: MapNode | None, problems: Problems, file: Path, ports: Mapping[str, int] | None = None) -> Loaded:
-    settings = resolve(tree, os.environ, problems, ports) if tree is not None else None
-    usable = None if problems.failed else settings
-    return Loaded(usable, problems.all(), file, places(tree) if tree is not None else {})
+def _finish(texts: Mapping[Path, str | None], problems: Problems, ports: Mapping[str, int] | None) -> Loaded:
+    loader = Loader(problems)
+    trees = [None if text is None else loader.parse(text, file) for file, text in texts.items()]
+    usable = [macros.from_environment(tree, os.environ, problems) for tree in trees if tree is not None]
+    if len(usable) < len(texts):
+        return Loaded(None, problems.all())
+    tree = merge(usable, problems)
+    settings = resolve(tree, problems, ports)
+    return Loaded(None if problems.failed else settings, problems.all(), places(tree))
 
 
-def places(tree: MapNode) -> dict[str, tuple[int, int]]:
-    """Line and column of every key of every mapping, by path."""
-    found: dict[str, tuple[int, int]] = {}
+def places(tree: MapNode) -> dict[str, Place]:
+    """Where every key of every mapping stands, by path."""
+    found = {"": tree.at}
     open_nodes: list[Node] = [tree]
     while open_nodes:
         node = open_nodes.pop()

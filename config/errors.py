@@ -3,6 +3,25 @@
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import NamedTuple
+
+
+class Place(NamedTuple):
+    """Where something stands. ``line`` and ``column`` count from 1."""
+
+    line: int
+    column: int
+    file: Path
+
+    @classmethod
+    def of(cls, text: str, position: int, file: Path) -> "Place":
+        """Of a position in the text of a file."""
+        before = text[:position]
+        return cls(before.count("\n") + 1, position - before.rfind("\n"), file)
+
+    def beside(self, other: "Place") -> str:
+        """How a complaint about ``other`` names this place, too: by its line, and its file if that is another."""
+        return f"line {self.line}" if self.file == other.file else f"line {self.line} of {self.file}"
 
 
 class Severity(StrEnum):
@@ -26,10 +45,15 @@ class Problem:
 
     def __str__(self) -> str:
         place = f"{self.where}: " if self.where else ""
-        return _printable(f"{self.file}:{self.line}:{self.column}: {self.severity}: {place}{self.text}")
+        return printable(f"{self.file}:{self.line}:{self.column}: {self.severity}: {place}{self.text}")
+
+    @property
+    def at(self) -> tuple[Path, int, int]:
+        """What problems are sorted by."""
+        return self.file, self.line, self.column
 
 
-def _printable(line: str) -> str:
+def printable(line: str) -> str:
     """The same with line ends and terminal controls escaped: ids and file names may hold any character."""
     if line.isprintable():
         return line
@@ -37,25 +61,24 @@ def _printable(line: str) -> str:
 
 
 class Problems:
-    """The findings about one file. Bounded by what ``load.py`` lets through: none is ever dropped."""
+    """The findings about one configuration. Bounded by what ``load.py`` lets through: none is ever dropped."""
 
-    def __init__(self, file: Path) -> None:
-        self._file = file
+    def __init__(self) -> None:
         self._found: list[Problem] = []
 
-    def add(self, severity: Severity, at: tuple[int, int], where: str, text: str) -> None:
-        """Note one; ``at`` is (line, column) from 1."""
-        self._found.append(Problem(severity, self._file, *at, where, text))
+    def add(self, severity: Severity, at: Place, where: str, text: str) -> None:
+        """Note one."""
+        self._found.append(Problem(severity, at.file, at.line, at.column, where, text))
 
-    def error(self, at: tuple[int, int], where: str, text: str) -> None:
-        """The file cannot be used."""
+    def error(self, at: Place, where: str, text: str) -> None:
+        """The configuration cannot be used."""
         self.add(Severity.ERROR, at, where, text)
 
-    def warning(self, at: tuple[int, int], where: str, text: str) -> None:
+    def warning(self, at: Place, where: str, text: str) -> None:
         """Probably not meant."""
         self.add(Severity.WARNING, at, where, text)
 
-    def notice(self, at: tuple[int, int], where: str, text: str) -> None:
+    def notice(self, at: Place, where: str, text: str) -> None:
         """Understood, and without effect in this version."""
         self.add(Severity.NOTICE, at, where, text)
 
@@ -65,5 +88,5 @@ class Problems:
         return any(problem.severity is Severity.ERROR for problem in self._found)
 
     def all(self) -> tuple[Problem, ...]:
-        """In the order of the file."""
-        return tuple(sorted(self._found, key=lambda problem: (problem.line, problem.column)))
+        """File by file, each in its order."""
+        return tuple(sorted(self._found, key=lambda problem: problem.at))

@@ -2,7 +2,7 @@
 
 PyYAML composes (scanner, parser, anchors); the meaning of scalars is ours: YAML 1.2 core schema, so that
 ``017``, ``12:30``, ``on`` and dates stay what people wrote. Duplicate keys are refused, alias expansion is
-bounded, every value knows its line and column. Called by ``check.py``.
+bounded, every value knows its file, line and column. Called by ``check.py``.
 """
 
 import re
@@ -12,13 +12,12 @@ from typing import Any
 
 import yaml  # noqa: TID251 (this is the one file)
 
-from config.errors import Problems
+from config.errors import Place, Problems
 
 MOST_NODES = 100_000
 """Values after alias expansion: more than any real file has, less than a bomb needs."""
 DEEPEST = 100
 """Levels of nesting, also through aliases; an alias that contains itself ends here too."""
-MOST_BYTES = 4 * 1024 * 1024
 
 _INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
@@ -38,9 +37,9 @@ Scalar = str | int | float | bool | None
 
 @dataclass(slots=True)
 class Node:
-    """One value. ``at``: line and column from 1; ``path``: dotted, for people."""
+    """One value. ``path``: dotted, for people."""
 
-    at: tuple[int, int]
+    at: Place
     path: str
 
 
@@ -68,59 +67,44 @@ class MapNode(Node):
     """A mapping in file order; keys are their text. ``key_at``: where each key stands."""
 
     entries: dict[str, Node] = field(default_factory=dict)
-    key_at: dict[str, tuple[int, int]] = field(default_factory=dict)
+    key_at: dict[str, Place] = field(default_factory=dict)
 
 
-def read(file: Path, problems: Problems) -> MapNode | None:
-    """The tree of a file's first document; None when there is none, with the reason in ``problems``."""
-    try:
-        with file.open("rb") as source:
-            data = source.read(MOST_BYTES + 1)
-    except OSError as error:
-        problems.error((1, 1), "", f"cannot be read: {error.strerror}")
-        return None
-    if len(data) > MOST_BYTES:
-        problems.error((1, 1), "", f"is larger than {MOST_BYTES} bytes")
-        return None
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        before = data[: error.start].decode("utf-8-sig")
-        problems.error(_place(before, len(before)), "", "is not UTF-8 text")
-        return None
-    return parse(text, problems)
+class Loader:
+    """Turns the texts of one configuration into trees. They are bounded together, not each."""
 
+    def __init__(self, problems: Problems) -> None:
+        self._problems = problems
+        self._builder = _Builder(problems)
 
-def parse(text: str, problems: Problems) -> MapNode | None:
-    """The tree of a text's first document. An empty one is an empty mapping."""
-    try:
-        root = _compose(_ENVIRONMENT.sub(_marked, text))
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        at = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        problems.error(at, "", f"not YAML: {error.problem or error.context}")
-        return None
-    except yaml.reader.ReaderError as error:
-        code = error.character if isinstance(error.character, int) else ord(error.character)
-        problems.error(_place(text, error.position), "", f"not YAML: the character U+{code:04X} is not allowed")
-        return None
-    if root is None or (isinstance(root, yaml.ScalarNode) and root.value in _NULLS):
-        return MapNode((1, 1), "")
-    tree = _Builder(problems).build(root, "", 0)
-    if not isinstance(tree, MapNode):
-        problems.error(_at(root), "", "the top level must be a mapping of keys to values")
-        return None
-    return tree
+    def parse(self, text: str, file: Path) -> MapNode | None:
+        """The tree of a text's first document; an empty one is an empty mapping. None: see the problems."""
+        try:
+            root = _compose(_ENVIRONMENT.sub(_marked, text))
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            at = Place(mark.line + 1, mark.column + 1, file) if mark else Place(1, 1, file)
+            self._problems.error(at, "", f"not YAML: {error.problem or error.context}")
+            return None
+        except yaml.reader.ReaderError as error:
+            code = error.character if isinstance(error.character, int) else ord(error.character)
+            what = f"not YAML: the character U+{code:04X} is not allowed"
+            self._problems.error(Place.of(text, error.position, file), "", what)
+            return None
+        if root is None or (isinstance(root, yaml.ScalarNode) and root.value in _NULLS):
+            return MapNode(Place(1, 1, file), "")
+        tree = self._builder.document(root, file)
+        if isinstance(tree, MapNode):
+            return tree
+        if isinstance(tree, ListNode) and tree.items:
+            self._problems.error(tree.at, "", "the top level must be a mapping of keys to values")
+            return None
+        self._problems.warning(tree.at, "", "is no mapping of keys to values, and counts as empty")
+        return MapNode(tree.at, "")
 
 
 def _marked(found: re.Match[str]) -> str:
     return f"{MARKS[0]}{found[1]}{MARKS[1]}"
-
-
-def _place(text: str, position: int) -> tuple[int, int]:
-    """Line and column, from 1, of a position in a text."""
-    before = text[:position]
-    return before.count("\n") + 1, position - before.rfind("\n")
 
 
 class _Composer(yaml.SafeLoader):
@@ -163,17 +147,22 @@ def _compose(text: str) -> yaml.Node | None:
         loader.dispose()
 
 
-def _at(node: yaml.Node) -> tuple[int, int]:
-    return node.start_mark.line + 1, node.start_mark.column + 1
-
-
 class _Builder:
     """From PyYAML's nodes to ours: merge keys applied, aliases copied, duplicates refused."""
 
     def __init__(self, problems: Problems) -> None:
         self._problems = problems
+        self._file = Path()
         self._count = 0
         self._told = False
+
+    def document(self, root: yaml.Node, file: Path) -> Node:
+        """The tree of one file."""
+        self._file = file
+        return self.build(root, "", 0)
+
+    def _at(self, node: yaml.Node) -> Place:
+        return Place(node.start_mark.line + 1, node.start_mark.column + 1, self._file)
 
     def build(self, node: yaml.Node, path: str, depth: int) -> Node:
         """One value; too much of it becomes null, and an error."""
@@ -181,19 +170,21 @@ class _Builder:
         if self._count > MOST_NODES or depth > DEEPEST:
             if not self._told:
                 self._told = True
-                self._problems.error(_at(node), path, "aliases or nesting make this file too large to expand")
-            return ScalarNode(_at(node), path, None, "", True)
+                self._problems.error(
+                    self._at(node), path, "aliases, nesting or sheer number make this too large to expand"
+                )
+            return ScalarNode(self._at(node), path, None, "", True)
         match node:
             case yaml.MappingNode():
                 return self._mapping(node, path, depth)
             case yaml.SequenceNode():
                 items = [self.build(item, f"{path}[{i}]", depth + 1) for i, item in enumerate(node.value)]
-                return ListNode(_at(node), path, items)
+                return ListNode(self._at(node), path, items)
             case _:
                 return self._scalar(node, path)
 
     def _mapping(self, node: yaml.MappingNode, path: str, depth: int) -> MapNode:
-        made = MapNode(_at(node), path)
+        made = MapNode(self._at(node), path)
         merged: list[yaml.Node] = []
         for key, value in node.value:
             if isinstance(key, yaml.ScalarNode) and key.value == "<<" and key.style is None:
@@ -203,19 +194,20 @@ class _Builder:
             if name is None:
                 continue
             if name in made.entries:
-                first = made.key_at[name][0]
-                where = path if _SECRET.match(path) else f"{path}.{name}".strip(".")
-                self._problems.error(_at(key), where, f"stands here twice (first in line {first})")
+                first = made.key_at[name].line
+                self._problems.error(
+                    self._at(key), place_name(path, name), f"stands here twice (first in line {first})"
+                )
                 continue
             made.entries[name] = self.build(value, f"{path}.{name}".strip("."), depth + 1)
-            made.key_at[name] = _at(key)
+            made.key_at[name] = self._at(key)
         for source in merged:
             self._merge(made, source, path, depth)
         return made
 
     def _merge(self, into: MapNode, source: yaml.Node, path: str, depth: int) -> None:
         if not isinstance(source, yaml.MappingNode):
-            self._problems.error(_at(source), path, "'<<' takes a mapping or a list of mappings")
+            self._problems.error(self._at(source), path, "'<<' takes a mapping or a list of mappings")
             return
         # Through build, which counts: merges of merges grow like aliases of aliases.
         merged = self.build(source, path, depth + 1)
@@ -226,13 +218,13 @@ class _Builder:
     def _key(self, key: yaml.Node, path: str) -> str | None:
         if isinstance(key, yaml.ScalarNode):
             return self._text(key, path)
-        self._problems.error(_at(key), path, "a key must be plain text")
+        self._problems.error(self._at(key), path, "a key must be plain text")
         return None
 
     def _scalar(self, node: yaml.Node, path: str) -> ScalarNode:
         text = self._text(node, path)
         plain = isinstance(node, yaml.ScalarNode) and node.style is None
-        return ScalarNode(_at(node), path, core(text) if plain else text, text, plain)
+        return ScalarNode(self._at(node), path, core(text) if plain else text, text, plain)
 
     def _text(self, node: yaml.Node, path: str) -> str:
         """The text of a scalar: escaped surrogate pairs (JSON has them) joined, halves and NUL refused."""
@@ -241,8 +233,13 @@ class _Builder:
             return text
         joined = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         if "\0" in joined or joined.count("\ufffd") > text.count("\ufffd"):
-            self._problems.error(_at(node), path, "has a NUL or half a surrogate pair in it")
+            self._problems.error(self._at(node), path, "has a NUL or half a surrogate pair in it")
         return joined.replace("\0", "\ufffd")
+
+
+def place_name(path: str, key: str) -> str:
+    """The path of an entry in a complaint."""
+    return path if _SECRET.match(path) else f"{path}.{key}".strip(".")
 
 
 def core(text: str) -> Scalar:

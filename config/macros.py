@@ -3,7 +3,8 @@
 The environment comes first, everywhere; then the macros of the file, in one pass from the last declared to the
 first, so that one may use those declared before it. A value that is nothing but a macro takes over its type.
 ``$${name}`` stands for a literal ``${name}``. What nothing replaces is an error that names it. ``${PORT}`` and
-``${PID}`` are left to ``resolve.py``, which calls this file first.
+``${PID}`` are left to ``resolve.py``, which calls this file first; ``check.py`` has filled in the environment before,
+file by file.
 """
 
 import difflib
@@ -82,13 +83,26 @@ def _hint(name: str, known: Collection[str]) -> str:
 # ------------------------------------------------------------------ the environment
 
 
-def from_environment(node: Node, environ: Mapping[str, str], problems: Problems) -> Node:
+def from_environment(tree: MapNode, environ: Mapping[str, str], problems: Problems) -> MapNode:
     """The tree with ``${env.NAME}`` replaced in keys and values; a plain value is typed anew."""
+    made = MapNode(tree.at, tree.path)
+    for key, entry in tree.entries.items():
+        place = ScalarNode(tree.key_at[key], entry.path, key, key, plain=True)
+        name = _substituted(key, place, environ, problems) if _ENVIRONMENT.search(key) else key
+        if name in made.entries:
+            problems.error(tree.key_at[key], entry.path, "stands here twice once its name is filled in")
+            continue
+        made.entries[name] = _value_from_environment(entry, environ, problems)
+        made.key_at[name] = tree.key_at[key]
+    return made
+
+
+def _value_from_environment(node: Node, environ: Mapping[str, str], problems: Problems) -> Node:
     match node:
         case MapNode():
-            return _mapping_from_environment(node, environ, problems)
+            return from_environment(node, environ, problems)
         case ListNode():
-            return replace(node, items=[from_environment(item, environ, problems) for item in node.items])
+            return replace(node, items=[_value_from_environment(item, environ, problems) for item in node.items])
         case ScalarNode(text=text) if _ENVIRONMENT.search(text):
             if node.path.endswith((".cmd", ".cmdStop")):
                 text = command_line.without_comments(text)
@@ -97,19 +111,6 @@ def from_environment(node: Node, environ: Mapping[str, str], problems: Problems)
             text = _substituted(once, node, environ, problems)
             return replace(node, text=text, value=core(text) if node.plain else text, secret=True)
     return node
-
-
-def _mapping_from_environment(node: MapNode, environ: Mapping[str, str], problems: Problems) -> MapNode:
-    made = MapNode(node.at, node.path)
-    for key, entry in node.entries.items():
-        place = ScalarNode(node.key_at[key], entry.path, key, key, plain=True)
-        name = _substituted(key, place, environ, problems) if _ENVIRONMENT.search(key) else key
-        if name in made.entries:
-            problems.error(node.key_at[key], entry.path, "stands here twice once its name is filled in")
-            continue
-        made.entries[name] = from_environment(entry, environ, problems)
-        made.key_at[name] = node.key_at[key]
-    return made
 
 
 def _substituted(text: str, node: ScalarNode, environ: Mapping[str, str], problems: Problems) -> str:

@@ -22,8 +22,6 @@ DEFAULT_QUEUE = 512
 COMFYUI = "comfyui_auto"
 """The model of the ComfyUI routes, whose page opens many connections (``tests/compat/config.md`` §6)."""
 COMFYUI_LIMIT = 50
-_PID = ScalarNode((1, 1), "", "$${PID}", "$${PID}", plain=False)
-"""Stays as it is: known only when the command runs."""
 
 Aliases = Mapping[str, tuple[tuple[str, Node], ...]]
 
@@ -45,10 +43,12 @@ class Models:
         if port is None and (proxy := self._proxy_without_port(node)) is not None:
             key_at = {"proxy": node.at, **node.key_at}
             node = replace(node, entries={**node.entries, "proxy": proxy}, key_at=key_at)
+        # Stays as it is: known only when the command runs.
+        pid = ScalarNode(node.at, node.path, "$${PID}", "$${PID}", plain=False)
         given = {} if port is None else {"PORT": ScalarNode(node.at, node.path, port, str(port), plain=True)}
         entries: dict[str, Node] = {}
         for key, entry in node.entries.items():
-            scope = given | {"PID": _PID} if key == "cmdStop" else given
+            scope = given | {"PID": pid} if key == "cmdStop" else given
             entries[key] = macros.filled(entry, scope, self._known, self._problems)
         filters = entries.get("filters")
         by_id = filters.entries.get(macros.BY_ID) if isinstance(filters, MapNode) else None

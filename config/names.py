@@ -6,7 +6,7 @@ Follows ``tests/compat/config.md`` §6 (resolution), §8. Called by ``peers.py``
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
-from config.errors import Problems
+from config.errors import Place, Problems
 from config.load import MapNode
 from config.types import ModelSettings, Peer
 from config.values import is_nothing
@@ -71,8 +71,7 @@ def was_refused(node: MapNode, key: str, *, empty: bool = True) -> bool:
     return bool(getattr(entry, "items", True)) if empty else not isinstance(entry, MapNode)
 
 
-def key_of(section: MapNode | None, name: str) -> tuple[tuple[int, int], str]:
+def key_of(section: MapNode | None, name: str) -> tuple[Place, str]:
     """Place and path of an entry."""
-    if section is None or name not in section.key_at:
-        return (1, 1), name
+    assert section is not None, "whoever has an entry has its section"
     return section.key_at[name], section.entries[name].path

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from config import addresses, command_line, keys, macros, sections
-from config.errors import Problems
+from config.errors import Place, Problems
 from config.load import MapNode
 from config.models import Aliases, Models, text_of
 from config.names import Names
@@ -22,15 +22,8 @@ from config.selectors import Coexistence, check_spillover, selectors_of
 from config.types import ModelSettings, Routing, Settings
 
 
-def resolve(
-    tree: MapNode, environ: Mapping[str, str], problems: Problems, taken: Mapping[str, int] | None = None
-) -> Settings:
-    """The settings; only to be used if no problem is an error.
-
-    ``environ``: what ``${env.NAME}`` stands for; ``taken``: ports that models have and keep.
-    """
-    filled = macros.from_environment(tree, environ, problems)
-    tree = filled if isinstance(filled, MapNode) else tree
+def resolve(tree: MapNode, problems: Problems, taken: Mapping[str, int] | None = None) -> Settings:
+    """The settings; only to be used if no problem is an error. ``taken``: ports that models have and keep."""
     known = macros.names(tree)
     tree = macros.expanded(tree, keys.TOP, problems)
     top = keys.read(tree, keys.TOP, problems)
@@ -110,14 +103,16 @@ def _assign_ports(
 
 
 def _check_aliases(models: Mapping[str, ModelSettings], aliases: Aliases, problems: Problems) -> None:
-    first: dict[str, str] = {}
+    first: dict[str, tuple[str, Place]] = {}
     for name in models:
         for alias, place in aliases[name]:
             if alias in first:
-                problems.error(place.at, place.path, f"alias {alias!r} is used twice (also by {first[alias]})")
+                other, at = first[alias]
+                text = f"alias {alias!r} is used twice (also by model {other!r} in {at.beside(place.at)})"
+                problems.error(place.at, place.path, text)
             elif alias in models:
                 problems.warning(place.at, place.path, f"alias {alias!r} is the id of a model, which wins")
-            first.setdefault(alias, f"model {name!r} in line {place.at[0]}")
+            first.setdefault(alias, (name, place.at))
 
 
 def _with_filter_names(
@@ -140,7 +135,7 @@ def _with_filter_names(
     return found
 
 
-def _filter_name_at(node: MapNode, name: str) -> tuple[tuple[int, int], str]:
+def _filter_name_at(node: MapNode, name: str) -> tuple[Place, str]:
     filters = node.entries["filters"]
     by_id = filters.entries[macros.BY_ID] if isinstance(filters, MapNode) else filters
     at = by_id.key_at[name] if isinstance(by_id, MapNode) else by_id.at

@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from config import keys, values
-from config.errors import Problems
+from config.errors import Place, Problems
 from config.load import MapNode
 from config.sets import compile_sets, suggest
 from config.types import Group, Routing
@@ -80,7 +80,7 @@ def _given(settings: MapNode | None) -> MapNode | None:
     return replace(settings, entries=entries)
 
 
-def router_at(top: Mapping[str, Any], key: str) -> tuple[int, int]:
+def router_at(top: Mapping[str, Any], key: str) -> Place:
     """Where a key of ``routing.router`` stands."""
     routing: MapNode = top["routing"]
     router = routing.entries["router"]

@@ -1,28 +1,28 @@
-"""``swapyard check``: every problem of a configuration file, with its place. Exit 0 valid, 2 not."""
+"""``swapyard check``: every problem of a configuration, with its place. Exit 0 valid, 2 not."""
 
 import argparse
 import json
 import sys
-from pathlib import Path
 
 from config.check import Loaded, load
-from config.errors import Problem, Severity
+from config.errors import Problem, Severity, printable
 from config.show import shown
 from protocol.ids import ModelId
 from supervisor.scheduler.registry import build
+from tools.sources import add_sources, sources_of
 
 
 def run(arguments: list[str]) -> int:
-    """Check one file and say what was found."""
+    """Check a configuration and say what was found."""
     parser = argparse.ArgumentParser(prog="swapyard check", description=__doc__, allow_abbrev=False)
-    parser.add_argument("--config", "-config", type=Path, required=True, metavar="FILE")
+    add_sources(parser)
     parser.add_argument("--strict", action="store_true", help="warnings count as errors")
     parser.add_argument("--print", action="store_true", help="show what the file means, as JSON; secrets are masked")
     parser.add_argument("-o", "--output", choices=["text", "json"], default="text")
     options = parser.parse_args(arguments)
-    loaded = load(options.config)
-    found_by_all = (*loaded.problems, *refused_by_parts(loaded))
-    problems = sorted(found_by_all, key=lambda problem: (problem.line, problem.column))
+    sources = sources_of(options, parser)
+    loaded = load(sources)
+    problems = sorted((*loaded.problems, *refused_by_parts(loaded)), key=lambda problem: problem.at)
     found = {problem.severity for problem in problems}
     valid = Severity.ERROR not in found and not (options.strict and Severity.WARNING in found)
     if options.print and valid and loaded.settings is not None:
@@ -36,7 +36,7 @@ def run(arguments: list[str]) -> int:
             print(problem, file=sys.stderr)
         count = len(loaded.settings.models) if loaded.settings else 0
         verdict = f"valid, {count} model{'s' if count != 1 else ''}" if valid else "not valid"
-        print(f"{options.config}: {verdict}")
+        print(f"{printable(str(sources))}: {verdict}")
     return 0 if valid else 2
 
 
