@@ -51,7 +51,7 @@ async def _serve(
         nursery.start_soon(app.loop.run_timer)
         nursery.start_soon(app.reload.run)
         if options.watch_config:
-            nursery.start_soon(watch, options.config, app.reload.trigger)
+            await nursery.start(watch, options.sources, app.reload.trigger)
         await nursery.start(_obey_signals, app, options.grace, nursery)
         if guardian is not None:
             nursery.start_soon(_watch_guardian, app, guardian)
@@ -132,7 +132,7 @@ def _log_to_stderr(level: str) -> None:
 def main(arguments: list[str]) -> int:
     """Run the supervisor; the exit status."""
     options = parse(arguments)
-    loaded = load(options.config)
+    loaded = load(options.sources)
     for problem in loaded.problems:
         if problem.severity != "notice":
             sys.stderr.write(f"{problem}\n")

@@ -9,6 +9,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from config.sources import Sources
+
 GRACE = 30.0
 """Seconds that running exchanges get after SIGTERM."""
 
@@ -17,7 +19,7 @@ GRACE = 30.0
 class Options:
     """``workers`` is at least 1; ``port`` 0 picks a free one."""
 
-    config: Path
+    sources: Sources
     host: str
     port: int
     workers: int
@@ -30,7 +32,8 @@ class Options:
 def parse(arguments: list[str]) -> Options:
     """Options from the command line; exits 2 with one line when it is bad."""
     parser = argparse.ArgumentParser(prog="swapyard serve", allow_abbrev=False)
-    parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--config", type=Path, default=None)
+    parser.add_argument("--config-dir", type=Path, default=None)
     parser.add_argument("--listen", default="127.0.0.1:8080")
     parser.add_argument("--workers", type=int, default=None)
     parser.add_argument("--runtime-dir", type=Path, default=None)
@@ -38,6 +41,8 @@ def parse(arguments: list[str]) -> Options:
     parser.add_argument("--grace", type=float, default=GRACE)
     parser.add_argument("--watch-config", action="store_true")
     found = parser.parse_args(arguments)
+    if found.config is None and found.config_dir is None:
+        parser.error("--config or --config-dir is needed")
     host, _, port = found.listen.rpartition(":")
     if not port.isdigit() or int(port) > 65535:
         parser.error(f"--listen {found.listen}: expected [HOST]:PORT")
@@ -45,7 +50,7 @@ def parse(arguments: list[str]) -> Options:
     if workers < 1:
         parser.error(f"--workers {workers}: at least 1 is needed")
     return Options(
-        config=found.config,
+        sources=Sources(found.config, found.config_dir),
         host=host.strip("[]"),
         port=int(port),
         workers=workers,

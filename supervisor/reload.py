@@ -1,14 +1,14 @@
-"""Reload by difference: the file is read again, and only what changed is touched.
+"""Reload by difference: the files are read again, and only what changed is touched.
 
 A bad file changes nothing and says why. Triggers that come while one is under way are one more reload, the last
-state of the file wins. An asker is answered when every worker has adopted the new catalogue. The scheduler
-drains and restarts (``RulesChanged``). Called by ``app.py`` (SIGHUP), ``watch.py`` and ``questions.py`` (``swapctl``).
+state of the files wins. An asker is answered when every worker has adopted the new catalogue. The scheduler
+drains and restarts (``RulesChanged``). Called by ``app.py`` (SIGHUP, ``watch.py``) and ``questions.py``
+(``swapctl reload``).
 """
 
 import logging
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Protocol
 
 import trio
@@ -16,6 +16,7 @@ import trio
 from config.check import Loaded, load
 from config.diff import Change, Difference, difference
 from config.errors import Severity
+from config.sources import Sources
 from config.types import Settings
 from protocol.control import Failed, ReloadReply, ReloadRow, Reply
 from protocol.ids import ModelId
@@ -50,10 +51,10 @@ class Target(Protocol):
 
 
 class Reload:
-    """One reload at a time. ``file``: the configuration."""
+    """One reload at a time. ``sources``: where the configuration comes from."""
 
-    def __init__(self, file: Path, target: Target) -> None:
-        self._file = file
+    def __init__(self, sources: Sources, target: Target) -> None:
+        self._sources = sources
         self._target = target
         self._wanted = trio.Event()
         self._askers: list[tuple[bool, Answerer]] = []
@@ -81,7 +82,7 @@ class Reload:
     async def _reload(self, *, for_real: bool) -> Reply:
         old = self._target.settings
         running = {name: port for name, port in old.ports.items() if self._runs(name)}
-        loaded = await trio.to_thread.run_sync(partial(load, self._file, ports=running))
+        loaded = await trio.to_thread.run_sync(partial(load, self._sources, ports=running))
         try:
             settings, rules = _accepted(loaded)
         except RulesRefused as refused:

@@ -78,7 +78,7 @@ class App:
             on_lines=events.lines,
             guardian=guardian,
         )
-        self.reload = Reload(options.config, self)
+        self.reload = Reload(options.sources, self)
         self.questions = Questions(
             self.instance,
             post=self.loop.post,

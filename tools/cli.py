@@ -11,7 +11,7 @@ USAGE = """usage: swapyard COMMAND [OPTIONS]
 
 commands:
   serve --config FILE   run models behind one address; --help lists the options
-  check --config FILE   show every problem of a configuration file
+  check --config FILE   show every problem of a configuration; --config-dir FOLDER works with both
   schema                print the JSON schema of configuration files
   demo                  serve two small models, set up on the spot
   --version             print the version

@@ -10,7 +10,9 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-LATER = ("--config-dir", "--tls-cert-file", "--tls-key-file")
+from tools.sources import add_sources, sources_of
+
+LATER = ("--tls-cert-file", "--tls-key-file")
 
 
 def serve(arguments: list[str]) -> NoReturn:
@@ -19,15 +21,17 @@ def serve(arguments: list[str]) -> NoReturn:
         option = "-" + word.lstrip("-").partition("=")[0]
         if f"-{option}" in LATER:
             fail(f"{word.partition('=')[0]} comes with a later version")
-    found = serve_parser().parse_args(arguments)
+    parser = serve_parser()
+    found = parser.parse_args(arguments)
+    sources_of(found, parser)
     host, port = listen_address(found.listen)
     if not is_loopback(host):
         say(f"listening on {found.listen}: everybody who reaches this machine can use it; set apiKeys to ask for a key")
-    command = ["--config", str(found.config), "--listen", f"{host}:{port}"]
-    for name in ("workers", "runtime_dir", "log_level"):
+    command = ["--listen", f"{host}:{port}"]
+    for name in ("config", "config_dir", "workers", "runtime_dir", "log_level"):
         value = getattr(found, name)
         if value is not None:
-            command += [f"--{name.replace('_', '-')}", str(value)]
+            command.append(f"--{name.replace('_', '-')}={value}")
     if found.watch_config:
         command.append("--watch-config")
     os.execv(sys.executable, [sys.executable, "-P", "-m", "supervisor", *command])  # noqa: S606 (no shell is wanted)
@@ -36,7 +40,7 @@ def serve(arguments: list[str]) -> NoReturn:
 def serve_parser() -> argparse.ArgumentParser:
     """The options of ``serve``; one dash works as well as two."""
     parser = argparse.ArgumentParser(prog="swapyard serve", allow_abbrev=False)
-    parser.add_argument("--config", "-config", type=Path, required=True, metavar="FILE", help="the configuration")
+    add_sources(parser)
     parser.add_argument(
         "--listen",
         "-listen",

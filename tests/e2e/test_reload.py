@@ -30,6 +30,18 @@ def changes(reply: ReloadReply) -> dict[str, str]:
     return {row.model: row.change for row in reply.rows}
 
 
+async def wait_in_log(it: Yard, words: str) -> None:
+    with trio.fail_after(PATIENCE):
+        while words not in it.log():
+            await trio.sleep(0.02)
+
+
+async def wait_models(it: Yard, *names: str) -> None:
+    with trio.fail_after(PATIENCE):
+        while {row.id for row in (await it.status()).models} != set(names):
+            await trio.sleep(0.02)
+
+
 async def stream(it: Yard, model: str, ended: list[bytes], started: trio.Event | None = None) -> None:
     async with Connection.open(it.port) as client:
         await client.send("POST", "/v1/chat/completions", {"model": model, "stream": True, "messages": []})
@@ -193,9 +205,7 @@ async def test_sighup_reloads() -> None:
 
 async def test_a_watched_file_is_taken_over_however_it_is_saved() -> None:
     async with yard(config(), "--watch-config") as it:
-        with trio.fail_after(PATIENCE):
-            while "watching" not in it.log():
-                await trio.sleep(0.02)
+        await wait_in_log(it, "watching")
         it.rewrite(config(more="globalTTL: 11\n"))
         await it.wait_model("a", lambda row: row.ttl == 11.0)
         # As editors save: another file takes the name.
@@ -217,11 +227,59 @@ async def test_a_watched_file_is_taken_over_however_it_is_saved() -> None:
         await it.wait_model("a", lambda row: row.ttl == 15.0)
 
 
+async def test_a_folder_is_one_configuration_and_its_files_come_and_go_on_reload() -> None:
+    one, other = (f"models: {{{name}: {{cmd: '{fake(f'--name {name}')}'}}}}\n" for name in "ab")
+    async with yard({"a.yaml": one, "all.yml": "groups: {g: {swap: false, members: [a]}}\n"}) as it:
+        assert (await it.chat("a")).status == 200
+        pid = (await it.model("a")).pid
+        (it.config / "b.yaml").write_text(other)
+        assert changes(await reload(it)) == {"b": "added"}
+        (it.config / "all.yml").write_text("groups: {g: {swap: false, members: [a, b]}}\n")
+        await reload(it)
+        assert (await it.chat("b")).status == 200
+        (it.config / "c.yaml").write_text("\nmodels: {a: {cmd: x}}\n")
+        reply = await it.control(Reload())
+        assert isinstance(reply, Failed)
+        assert f"{it.config}/c.yaml:2:10: error: models.a: stands in line 1 of {it.config}/a.yaml, too" in reply.text
+        (it.config / "c.yaml").write_text("routing: {scheduler: {use: fiffo}}\n")
+        reply = await it.control(Reload())
+        assert isinstance(reply, Failed)
+        assert f"{it.config}/c.yaml:1:" in reply.text
+        (it.config / "c.yaml").unlink()
+        (it.config / "b.yaml").unlink()
+        (it.config / "all.yml").unlink()
+        assert changes(await reload(it)) == {"b": "removed"}
+        assert (await it.model("a")).pid == pid
+
+
+async def test_a_watched_folder_is_taken_over_whatever_happens_in_it() -> None:
+    one, other = (f"models: {{{name}: {{cmd: '{fake(f'--name {name}')}'}}}}\n" for name in "ab")
+    async with yard({"a.yaml": one}, "--watch-config") as it:
+        await it.chat("a")
+        pid = (await it.model("a")).pid
+        await wait_in_log(it, "watching")
+        (it.config / "b.yaml").write_text(other)
+        await wait_models(it, "a", "b")
+        (it.config / "b.new").write_text(other.replace("b:", "c:"))
+        (it.config / "b.new").replace(it.config / "b.yaml")
+        await wait_models(it, "a", "c")
+        (it.config / "broken.yaml").write_text("models: [\n")
+        await wait_in_log(it, f"{it.config}/broken.yaml:")
+        assert "nothing has changed" in it.log()
+        (it.config / "broken.yaml").unlink()
+        (it.config / "b.yaml").unlink()
+        await wait_models(it, "a")
+        before = (await it.status()).revision
+        for number in range(20):
+            (it.config / f"{number % 4}.yaml").write_text(f"globalTTL: {number // 4}\n")
+        await it.wait_model("a", lambda row: row.ttl == 4.0)
+        assert (await it.status()).revision - before <= 2
+        assert (await it.model("a")).pid == pid
+
+
 async def test_a_burst_of_saves_is_one_reload_and_the_last_one_wins() -> None:
     async with yard(config(), "--watch-config") as it:
-        with trio.fail_after(PATIENCE):
-            while "watching" not in it.log():
-                await trio.sleep(0.02)
+        await wait_in_log(it, "watching")
         before = (await it.status()).revision
         for number in range(1, 21):
             it.rewrite(config(more=f"globalTTL: {number}\n"))

@@ -1,8 +1,8 @@
 """A whole swapyard for end-to-end tests: the real command, real processes, a runtime directory of its own.
 
-``yard(config)`` starts it, waits for its "listening" line, and at the end makes sure that it stops with exit 0
-and leaves no process behind. Every process of a yard carries ``SWAPYARD_TEST=<mark>`` in its environment, so
-leftovers are found wherever they were re-parented.
+``yard(config)`` starts it with a file, or with a folder of files, waits for its "listening" line, and at the end makes
+sure that it stops with exit 0 and leaves no process behind. Every process of a yard carries ``SWAPYARD_TEST=<mark>`` in
+its environment, so leftovers are found wherever they were re-parented.
 """
 
 import os
@@ -12,7 +12,7 @@ import socket
 import subprocess  # noqa: TID251 (tests start the program as a user does)
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -90,6 +90,7 @@ class Yard:
     lines: list[str] = field(default_factory=list)
     stderr: Path = Path()
     config: Path = Path()
+    """The file, or the folder of files."""
     ports: str = ""
     """The line that gives this yard ports of its own."""
 
@@ -152,17 +153,25 @@ def _parent(pid: int) -> int:
 
 @asynccontextmanager
 async def yard(
-    config: str, *arguments: str, exit_status: int | None = 0, mark: str | None = None, directory: Path | None = None
+    config: str | Mapping[str, str],
+    *arguments: str,
+    exit_status: int | None = 0,
+    mark: str | None = None,
+    directory: Path | None = None,
 ) -> AsyncIterator[Yard]:
-    """Start with this configuration; on leaving send SIGTERM, unless it has ended, and check the exit status."""
+    """Start with this configuration; on leaving send SIGTERM, unless it has ended, and check the exit status.
+
+    Several texts are files of a folder, by their names.
+    """
     mark = mark or secrets.token_hex(8)
     with tempfile.TemporaryDirectory(prefix="yard-") as scratch:
         base = Path(scratch)
-        ports = "" if "startPort" in config else f"startPort: {free_ports()}\n"
-        (base / "config.yaml").write_text(ports + config)
+        ports = "" if "startPort" in str(config) else f"startPort: {free_ports()}\n"
+        source = _written(base, config, ports)
         place = directory or base / "run"
         stderr = base / "stderr"
-        command = [sys.executable, "-P", "-m", "tools.cli", "serve", "--config", str(base / "config.yaml")]
+        option = "--config-dir" if source.is_dir() else "--config"
+        command = [sys.executable, "-P", "-m", "tools.cli", "serve", option, str(source)]
         command += ["--listen", "127.0.0.1:0", "--runtime-dir", str(place), *arguments]
         with stderr.open("wb") as sink:
             process = await trio.lowlevel.open_process(  # noqa: TID251 (tests start the program as a user does)
@@ -173,7 +182,7 @@ async def yard(
                 env={**os.environ, "SWAPYARD_TEST": mark},
                 cwd=base,
             )
-        found = Yard(process, mark, place, stderr=stderr, config=base / "config.yaml", ports=ports)
+        found = Yard(process, mark, place, stderr=stderr, config=source, ports=ports)
         try:
             async with trio.open_nursery() as nursery:
                 await nursery.start(_read_lines, found)
@@ -194,6 +203,18 @@ async def yard(
                 await trio.aclose_forcefully(process.stdout)
             for pid in marked(mark):
                 os.kill(pid, signal.SIGKILL)  # noqa: TID251 (nothing of a failed test may live on)
+
+
+def _written(base: Path, config: str | Mapping[str, str], ports: str) -> Path:
+    """The file or folder with this configuration."""
+    if isinstance(config, str):
+        (base / "config.yaml").write_text(ports + config)
+        return base / "config.yaml"
+    folder = base / "conf.d"
+    folder.mkdir()
+    for name, text in {"ports.yaml": ports, **config}.items():
+        (folder / name).write_text(text)
+    return folder
 
 
 async def _read_lines(found: Yard, *, task_status: trio.TaskStatus[None]) -> None:

@@ -27,12 +27,13 @@ async def run(module: str, *arguments: str, cwd: Path | None = None) -> subproce
     ("arguments", "words"),
     [
         (("sevre",), "did you mean 'serve'?"),
-        (("serve",), "--config"),
+        (("serve",), "--config FILE, --config-dir FOLDER, or both"),
         (("serve", "--config", "x", "--listen", "nowhere"), "expected [HOST]:PORT"),
         (("serve", "--config", "x", "--workers", "0"), "expected 1 to 64"),
-        (("serve", "-config-dir=x"), "comes with a later version"),
+        (("serve", "-tls-cert-file=x"), "comes with a later version"),
+        (("serve", "--config-dir"), "expected one argument"),
         (("serve", "--confg", "x"), "--config"),
-        (("check",), "--config"),
+        (("check",), "--config FILE, --config-dir FOLDER, or both"),
     ],
 )
 async def test_a_bad_command_line_is_exit_2_without_a_traceback(arguments: tuple[str, ...], words: str) -> None:
@@ -56,6 +57,32 @@ async def test_check_tells_valid_from_not_and_strict_from_lenient(tmp_path: Path
     done = await run("tools.cli", "check", "--config", "c.yaml", "-o", "json", cwd=tmp_path)
     said = json.loads(done.stdout)
     assert (said["valid"], said["problems"][0]["line"]) == (True, 2)
+
+
+async def test_check_takes_a_folder_beside_the_file_or_alone(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("startPort: 7000\n")
+    (tmp_path / "conf.d").mkdir()
+    (tmp_path / "conf.d" / "m.yaml").write_text(CONFIG + "\nmodles: {}\n")
+    warning = "conf.d/m.yaml:2:1: warning: modles: there is no such key; did you mean 'models'?\n"
+    for option in ("--config-dir", "-config-dir"):
+        done = await run("tools.cli", "check", "--config", "c.yaml", option, "conf.d", cwd=tmp_path)
+        assert (done.returncode, done.stdout.decode()) == (0, "c.yaml and conf.d: valid, 2 models\n")
+        assert done.stderr.decode() == warning
+    done = await run("tools.cli", "check", "--config-dir=conf.d", "--print", cwd=tmp_path)
+    assert list(json.loads(done.stdout)["models"]) == ["one", "two"]
+    (tmp_path / "c.yaml").write_text("routing:\n  scheduler: {use: fiffo}\n" + CONFIG)
+    done = await run("tools.cli", "check", "--config", "c.yaml", "--config-dir", "conf.d", "-o", "json", cwd=tmp_path)
+    found = [(row["file"], row["line"], row["path"]) for row in json.loads(done.stdout)["problems"]]
+    assert found == [
+        ("conf.d/m.yaml", 1, "models.one"),
+        ("conf.d/m.yaml", 1, "models.two"),
+        ("conf.d/m.yaml", 2, "modles"),
+    ]
+    (tmp_path / "c.yaml").write_text("routing:\n  scheduler: {use: fiffo}\n")
+    done = await run("tools.cli", "check", "--config", "c.yaml", "--config-dir", "conf.d", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.decode().startswith("c.yaml:2:15: error: routing.scheduler.use: ")
+    assert done.stderr.decode().endswith(warning)
 
 
 async def test_swapctl_without_a_swapyard_says_where_it_looked(tmp_path: Path) -> None:
