@@ -50,7 +50,9 @@ def load_text(text: str, file: Path = Path("config.yaml"), *, ports: Mapping[str
 def _finish(texts: Mapping[Path, str | None], problems: Problems, ports: Mapping[str, int] | None) -> Loaded:
     loader = Loader(problems)
     trees = [None if text is None else loader.parse(text, file) for file, text in texts.items()]
-    usable = [macros.from_environment(tree, os.environ, problems) for tree in trees if tree is not None]
+    usable = [tree for tree in trees if tree is not None]
+    for tree in usable:
+        macros.fill_environment(tree, os.environ, problems)
     if len(usable) < len(texts):
         return Loaded(None, problems.all())
     tree = merge(usable, problems)

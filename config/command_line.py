@@ -4,7 +4,10 @@ Comment lines go, a backslash at a line's end joins it with the next, the rest f
 unterminated quote takes the rest. Called by ``resolve.py``.
 """
 
+import re
+
 _SPACES = " \t\n"
+_ORDINARY = re.compile(r"[^ \t\n\\'\"]+")
 _ESCAPED_IN_QUOTES = '$`"\\'
 
 
@@ -15,6 +18,8 @@ def split(text: str) -> tuple[str, ...]:
 
 def without_comments(text: str) -> str:
     """Without comment lines. Placeholders are replaced after this, so those in a comment mean nothing (§3)."""
+    if "#" not in text:
+        return text
     return "\n".join(line for line in text.split("\n") if not line.strip().startswith("#"))
 
 
@@ -44,8 +49,9 @@ def _tokens(text: str) -> list[str]:
         elif char in "'\"":
             part, position = _quoted(text, position, char)
             current = (current or "") + part
-        else:
-            current = (current or "") + char
+        elif run := _ORDINARY.match(text, position - 1):
+            current = (current or "") + run[0]
+            position = run.end()
     return [*found, current] if current is not None else found
 
 

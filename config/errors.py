@@ -82,6 +82,10 @@ class Problems:
         """Understood, and without effect in this version."""
         self.add(Severity.NOTICE, at, where, text)
 
+    def take(self, others: "Problems") -> None:
+        """Note those that somebody else has found."""
+        self._found += others.all()
+
     @property
     def failed(self) -> bool:
         """Is there an error among them?"""

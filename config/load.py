@@ -1,38 +1,41 @@
 """YAML text in, a tree of values with their places out. The one file that reads YAML.
 
-PyYAML composes (scanner, parser, anchors); the meaning of scalars is ours: YAML 1.2 core schema, so that
-``017``, ``12:30``, ``on`` and dates stay what people wrote. Duplicate keys are refused, alias expansion is
-bounded, every value knows its file, line and column. Called by ``check.py``.
+PyYAML parses, by libyaml where it was built with it, which is twenty times as fast. What libyaml refuses the parser in
+Python may still read (surrogate pairs as JSON writes them); the complaint is the latter's. The few texts that only
+libyaml reads (tabs between tokens, ``[a?b]``) are taken, as llama-swap takes them. What the tree means is ours: the
+core schema of YAML 1.2, duplicate keys refused, anchors that may be defined again, alias expansion bounded, a place
+for every value. Called by ``check.py``.
 """
 
 import re
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import yaml  # noqa: TID251 (this is the one file)
 
 from config.errors import Place, Problems
+from config.scalars import Scalar, core
 
 MOST_NODES = 100_000
-"""Values after alias expansion: more than any real file has, less than a bomb needs."""
+"""Values after alias expansion, of all files: more than any real configuration has, less than a bomb needs."""
+TOO_LARGE = "aliases, nesting or sheer number make this too large to expand"
 DEEPEST = 100
-"""Levels of nesting, also through aliases; an alias that contains itself ends here too."""
+"""Levels of nesting, also through aliases."""
+ENGINES: tuple[Callable[[str], Any], ...] = (getattr(yaml, "CSafeLoader", yaml.SafeLoader), yaml.SafeLoader)
+"""The parsers that are tried, one after the other."""
 
-_INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
-_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+_UNFIT = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _ODD = re.compile("[\0\ud800-\udfff]")
+_TEXT_TAGS = frozenset({"!", "tag:yaml.org,2002:str"})
 _SECRET = re.compile(r"apiKeys\b|models\..*\.env\b")
 """Paths of values that are never repeated, nor are keys that somebody wrote there by mistake."""
-_NULLS = frozenset({"", "~", "null", "Null", "NULL"})
-_BOOLS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 
 _ENVIRONMENT = re.compile(r"\$\{(env\.[A-Za-z_][A-Za-z0-9_]*)\}")
-MARKS = ("\ue000\ue001", "\ue002")
-"""Stand for the braces of ``${env.NAME}``, which may stand unquoted where YAML allows no braces. As long as
-what they stand for, so that every place stays right; ``macros.py`` takes them out again."""
-
-Scalar = str | int | float | bool | None
+_MARKED = re.compile("\ue000\ue001(env\\.[A-Za-z_][A-Za-z0-9_]*)\ue002")
+"""``${env.NAME}`` may stand unquoted where YAML allows no braces, so it is parsed with marks in their place, which
+are as long as what they stand for."""
 
 
 @dataclass(slots=True)
@@ -73,188 +76,215 @@ class MapNode(Node):
 class Loader:
     """Turns the texts of one configuration into trees. They are bounded together, not each."""
 
-    def __init__(self, problems: Problems) -> None:
+    def __init__(self, problems: Problems, engines: tuple[Callable[[str], Any], ...] = ENGINES) -> None:
         self._problems = problems
-        self._builder = _Builder(problems)
+        self._engines = engines
+        self._count = 0
 
     def parse(self, text: str, file: Path) -> MapNode | None:
         """The tree of a text's first document; an empty one is an empty mapping. None: see the problems."""
         try:
-            root = _compose(_ENVIRONMENT.sub(_marked, text))
-        except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
-            at = Place(mark.line + 1, mark.column + 1, file) if mark else Place(1, 1, file)
-            self._problems.error(at, "", f"not YAML: {error.problem or error.context}")
+            tree = self._tree(text, file)
+        except _Refused as refused:
+            self._problems.error(refused.at, refused.path, refused.text)
             return None
-        except yaml.reader.ReaderError as error:
-            code = error.character if isinstance(error.character, int) else ord(error.character)
-            what = f"not YAML: the character U+{code:04X} is not allowed"
-            self._problems.error(Place.of(text, error.position, file), "", what)
-            return None
-        if root is None or (isinstance(root, yaml.ScalarNode) and root.value in _NULLS):
-            return MapNode(Place(1, 1, file), "")
-        tree = self._builder.document(root, file)
         if isinstance(tree, MapNode):
             return tree
         if isinstance(tree, ListNode) and tree.items:
             self._problems.error(tree.at, "", "the top level must be a mapping of keys to values")
             return None
-        self._problems.warning(tree.at, "", "is no mapping of keys to values, and counts as empty")
+        if not (isinstance(tree, ScalarNode) and tree.value is None):
+            self._problems.warning(tree.at, "", "is no mapping of keys to values, and counts as empty")
         return MapNode(tree.at, "")
 
+    def _tree(self, text: str, file: Path) -> Node:
+        unfit = _UNFIT.search(text)
+        if unfit:
+            what = f"not YAML: the character U+{ord(unfit[0]):04X} is not allowed"
+            raise _Refused(Place.of(text, unfit.start(), file), what)
+        text = _ENVIRONMENT.sub("\ue000\ue001\\1\ue002", text)
+        refusal = yaml.YAMLError()
+        for engine in self._engines:
+            # Of its own, so that nothing is left of an attempt that fails.
+            found = Problems()
+            composer = _Composer(engine(text), file, found, self._count)
+            try:
+                tree = composer.document()
+            except yaml.YAMLError as error:
+                refusal = error
+                continue
+            self._count = composer.count
+            self._problems.take(found)
+            return tree
+        raise _not_yaml(refusal, file)
 
-def _marked(found: re.Match[str]) -> str:
-    return f"{MARKS[0]}{found[1]}{MARKS[1]}"
 
+class _Refused(Exception):
+    """No tree can be made of this."""
 
-class _Composer(yaml.SafeLoader):
-    """PyYAML's composer with three rules of ours: bounded nesting, anchors may be defined again, and an
-    undefined alias is not repeated in the complaint (it may be a key that somebody forgot to quote)."""
-
-    def __init__(self, text: str) -> None:
+    def __init__(self, at: Place, text: str, path: str = "") -> None:
         super().__init__(text)
-        self._depth = 0
+        self.at, self.text, self.path = at, text, path
 
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        """Called by PyYAML for each value, from within its container."""
-        event: Any = self.peek_event()  # type: ignore[no-untyped-call]  # PyYAML's stubs leave it out
+
+def _not_yaml(error: yaml.YAMLError, file: Path) -> _Refused:
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    at = Place(mark.line + 1, mark.column + 1, file) if mark else Place(1, 1, file)
+    return _Refused(at, f"not YAML: {getattr(error, 'problem', None) or getattr(error, 'context', None)}")
+
+
+class _Composer:
+    """From the events of a parser to nodes: of one text, by one engine."""
+
+    def __init__(self, parser: Any, file: Path, problems: Problems, count: int) -> None:
+        self._parser = parser
+        self._next = parser.get_event
+        self._file = file
+        self._problems = problems
+        self._anchors: dict[str, Node] = {}
+        self._open: list[Node] = []
+        """The containers around the next value."""
+        self.count = count
+
+    def document(self) -> Node:
+        """The first one; what follows is not looked at."""
+        try:
+            self._next()
+            if isinstance(self._next(), yaml.StreamEndEvent):
+                return ScalarNode(Place(1, 1, self._file), "", None, "", plain=True)
+            root = self._value(self._next(), "")
+            self._next()
+        except (ValueError, OverflowError) as error:
+            # PyYAML lets Python's own complaint about "\UFFFFFFFF" and the like through.
+            raise yaml.MarkedYAMLError(None, None, "an escape names no character", self._parser.get_mark()) from error
+        finally:
+            self._parser.dispose()
+        return root
+
+    def _value(self, event: Any, path: str) -> Node:
+        at = self._at(event)
         if isinstance(event, yaml.AliasEvent):
-            if event.anchor not in self.anchors:
-                raise _not_yaml("an alias that is not defined before (quote text that starts with '*')", event)
-        elif event.anchor is not None:
-            self.anchors.pop(event.anchor, None)
-        if self._depth > DEEPEST:
-            raise _not_yaml(f"nested deeper than {DEEPEST} levels", event)
-        self._depth += 1
-        node = super().compose_node(parent, index)
-        self._depth -= 1
+            return self._copy(self._meant(event, at, path), path, len(self._open))
+        self._check_size(at, path, len(self._open))
+        node: Node
+        match event:
+            case yaml.ScalarEvent():
+                text, plain = self._text(event, at, path), not event.style and event.tag not in _TEXT_TAGS
+                node = ScalarNode(at, path, core(text) if plain else text, text, plain)
+            case yaml.MappingStartEvent():
+                node = MapNode(at, path)
+            case _:
+                node = ListNode(at, path)
+        if event.anchor is not None:
+            self._anchors[event.anchor] = node
+        if not isinstance(node, ScalarNode):
+            self._open.append(node)
+            self._fill(node)
+            self._open.pop()
         return node
 
+    def _fill(self, node: Node) -> None:
+        if isinstance(node, MapNode):
+            self._fill_mapping(node)
+        elif isinstance(node, ListNode):
+            for event in self._until(yaml.SequenceEndEvent):
+                node.items.append(self._value(event, f"{node.path}[{len(node.items)}]"))
 
-def _not_yaml(text: str, event: Any) -> yaml.MarkedYAMLError:
-    return yaml.composer.ComposerError(None, None, text, event.start_mark)
-
-
-def _compose(text: str) -> yaml.Node | None:
-    loader = _Composer(text)
-    try:
-        # get_node composes the first document only; what follows is not looked at.
-        return loader.get_node() if loader.check_node() else None
-    except (ValueError, OverflowError) as error:
-        # PyYAML lets Python's own complaint about "\UFFFFFFFF" and the like through.
-        raise yaml.scanner.ScannerError(None, None, "an escape names no character", loader.get_mark()) from error
-    finally:
-        loader.dispose()
-
-
-class _Builder:
-    """From PyYAML's nodes to ours: merge keys applied, aliases copied, duplicates refused."""
-
-    def __init__(self, problems: Problems) -> None:
-        self._problems = problems
-        self._file = Path()
-        self._count = 0
-        self._told = False
-
-    def document(self, root: yaml.Node, file: Path) -> Node:
-        """The tree of one file."""
-        self._file = file
-        return self.build(root, "", 0)
-
-    def _at(self, node: yaml.Node) -> Place:
-        return Place(node.start_mark.line + 1, node.start_mark.column + 1, self._file)
-
-    def build(self, node: yaml.Node, path: str, depth: int) -> Node:
-        """One value; too much of it becomes null, and an error."""
-        self._count += 1
-        if self._count > MOST_NODES or depth > DEEPEST:
-            if not self._told:
-                self._told = True
-                self._problems.error(
-                    self._at(node), path, "aliases, nesting or sheer number make this too large to expand"
-                )
-            return ScalarNode(self._at(node), path, None, "", True)
-        match node:
-            case yaml.MappingNode():
-                return self._mapping(node, path, depth)
-            case yaml.SequenceNode():
-                items = [self.build(item, f"{path}[{i}]", depth + 1) for i, item in enumerate(node.value)]
-                return ListNode(self._at(node), path, items)
-            case _:
-                return self._scalar(node, path)
-
-    def _mapping(self, node: yaml.MappingNode, path: str, depth: int) -> MapNode:
-        made = MapNode(self._at(node), path)
-        merged: list[yaml.Node] = []
-        for key, value in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value == "<<" and key.style is None:
-                merged += value.value if isinstance(value, yaml.SequenceNode) else [value]
+    def _fill_mapping(self, made: MapNode) -> None:
+        merged: list[Node] = []
+        for key in self._until(yaml.MappingEndEvent):
+            if isinstance(key, yaml.ScalarEvent) and key.value == "<<" and not key.style:
+                merged.append(self._value(self._next(), made.path))
                 continue
-            name = self._key(key, path)
+            at, name = self._at(key), self._key(key, made.path)
+            value = self._value(self._next(), made.path if name is None else f"{made.path}.{name}".strip("."))
             if name is None:
-                continue
-            if name in made.entries:
-                first = made.key_at[name].line
-                self._problems.error(
-                    self._at(key), place_name(path, name), f"stands here twice (first in line {first})"
-                )
-                continue
-            made.entries[name] = self.build(value, f"{path}.{name}".strip("."), depth + 1)
-            made.key_at[name] = self._at(key)
+                self._problems.error(at, made.path, "a key must be plain text")
+            elif name in made.entries:
+                text = f"stands here twice (first in line {made.key_at[name].line})"
+                self._problems.error(at, place_name(made.path, name), text)
+            else:
+                made.entries[name], made.key_at[name] = value, at
+                if is_empty(value):
+                    # The parsers differ in where they see what is not there.
+                    value.at = at
         for source in merged:
-            self._merge(made, source, path, depth)
-        return made
+            self._merge(made, source)
 
-    def _merge(self, into: MapNode, source: yaml.Node, path: str, depth: int) -> None:
-        if not isinstance(source, yaml.MappingNode):
-            self._problems.error(self._at(source), path, "'<<' takes a mapping or a list of mappings")
-            return
-        # Through build, which counts: merges of merges grow like aliases of aliases.
-        merged = self.build(source, path, depth + 1)
-        for name, value in merged.entries.items() if isinstance(merged, MapNode) else ():
-            into.entries.setdefault(name, value)
-            into.key_at.setdefault(name, value.at)
+    def _merge(self, into: MapNode, source: Node) -> None:
+        sources = [source]
+        if isinstance(source, ListNode):
+            sources = [self._copy(item, into.path, len(self._open)) for item in source.items]
+        for one in sources:
+            if not isinstance(one, MapNode):
+                self._problems.error(one.at, into.path, "'<<' takes a mapping or a list of mappings")
+                continue
+            for name, value in one.entries.items():
+                into.entries.setdefault(name, value)
+                into.key_at.setdefault(name, one.key_at[name])
 
-    def _key(self, key: yaml.Node, path: str) -> str | None:
-        if isinstance(key, yaml.ScalarNode):
-            return self._text(key, path)
-        self._problems.error(self._at(key), path, "a key must be plain text")
-        return None
+    def _key(self, event: Any, path: str) -> str | None:
+        if isinstance(event, yaml.ScalarEvent) and event.anchor is None:
+            return self._text(event, self._at(event), path)
+        node = self._value(event, path)
+        return node.text if isinstance(node, ScalarNode) else None
 
-    def _scalar(self, node: yaml.Node, path: str) -> ScalarNode:
-        text = self._text(node, path)
-        plain = isinstance(node, yaml.ScalarNode) and node.style is None
-        return ScalarNode(self._at(node), path, core(text) if plain else text, text, plain)
-
-    def _text(self, node: yaml.Node, path: str) -> str:
+    def _text(self, event: Any, at: Place, path: str) -> str:
         """The text of a scalar: escaped surrogate pairs (JSON has them) joined, halves and NUL refused."""
-        text = str(node.value)
-        if not _ODD.search(text):
+        text: str = event.value
+        if "\ue000" in text:
+            text = _MARKED.sub(r"${\1}", text)
+        if event.style != '"' or not _ODD.search(text):
             return text
         joined = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         if "\0" in joined or joined.count("\ufffd") > text.count("\ufffd"):
-            self._problems.error(self._at(node), path, "has a NUL or half a surrogate pair in it")
+            self._problems.error(at, path, "has a NUL or half a surrogate pair in it")
         return joined.replace("\0", "\ufffd")
+
+    def _meant(self, alias: Any, at: Place, path: str) -> Node:
+        meant = self._anchors.get(alias.anchor)
+        if meant is None:
+            # Its name is not repeated: it may be a key that somebody forgot to quote.
+            raise _Refused(at, "not YAML: an alias that is not defined before (quote text that starts with '*')")
+        if any(meant is container for container in self._open):
+            raise _Refused(at, f"{TOO_LARGE} (an alias stands in what it stands for)", path)
+        return meant
+
+    def _copy(self, node: Node, path: str, depth: int) -> Node:
+        self._check_size(node.at, path, depth)
+        match node:
+            case MapNode():
+                entries = {
+                    name: self._copy(entry, f"{path}.{name}".strip("."), depth + 1)
+                    for name, entry in node.entries.items()
+                }
+                return MapNode(node.at, path, entries, dict(node.key_at))
+            case ListNode():
+                items = [self._copy(item, f"{path}[{number}]", depth + 1) for number, item in enumerate(node.items)]
+                return ListNode(node.at, path, items)
+        return replace(node, path=path)
+
+    def _check_size(self, at: Place, path: str, depth: int) -> None:
+        self.count += 1
+        if self.count > MOST_NODES:
+            raise _Refused(at, TOO_LARGE, path)
+        if depth > DEEPEST:
+            raise _Refused(at, f"nested deeper than {DEEPEST} levels", path)
+
+    def _until(self, end: type) -> Iterator[Any]:
+        while not isinstance(event := self._next(), end):
+            yield event
+
+    def _at(self, event: Any) -> Place:
+        mark = event.start_mark
+        return Place(mark.line + 1, mark.column + 1, self._file)
+
+
+def is_empty(node: Node) -> bool:
+    """Is nothing written there, not even ``null``?"""
+    return isinstance(node, ScalarNode) and not node.text and node.plain
 
 
 def place_name(path: str, key: str) -> str:
     """The path of an entry in a complaint."""
     return path if _SECRET.match(path) else f"{path}.{key}".strip(".")
-
-
-def core(text: str) -> Scalar:
-    """The YAML 1.2 core schema."""
-    if text in _NULLS:
-        return None
-    if text in _BOOLS:
-        return _BOOLS[text]
-    if _INT.fullmatch(text):
-        digits = text.lstrip("+-")
-        if digits.startswith(("0o", "0x")):
-            return int(text, 0)
-        return int(text) if len(digits) < 4000 else text
-    if _FLOAT.fullmatch(text):
-        return float(
-            text.replace(".inf", "inf").replace(".Inf", "inf").replace(".INF", "inf").lower().replace(".nan", "nan")
-        )
-    return text

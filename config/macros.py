@@ -14,7 +14,8 @@ from dataclasses import replace
 
 from config import command_line
 from config.errors import Problems
-from config.load import MARKS, ListNode, MapNode, Node, ScalarNode, core
+from config.load import ListNode, MapNode, Node, ScalarNode
+from config.scalars import core
 
 BY_ID = "setParamsByID"
 RESERVED = frozenset({"PID", "PORT", "MODEL_ID"})
@@ -23,7 +24,7 @@ MOST_TEXT = 1024 * 1024
 """Characters of one value after expansion: macros that use macros twice grow fast."""
 _NAME = re.compile(r"[a-zA-Z0-9_-]+")
 _PLACEHOLDER = re.compile(r"\$\{([a-zA-Z0-9_-]+)\}")
-_ENVIRONMENT = re.compile(rf"(?:\$\{{|{MARKS[0]})env\.([A-Za-z_][A-Za-z0-9_]*)(?:\}}|{MARKS[1]})")
+_ENVIRONMENT = re.compile(r"\$\{env\.([A-Za-z_][A-Za-z0-9_]*)\}")
 _ESCAPED = "$\0{"
 """``$${`` until everything is expanded; ``load.py`` lets no NUL into a tree."""
 
@@ -83,27 +84,17 @@ def _hint(name: str, known: Collection[str]) -> str:
 # ------------------------------------------------------------------ the environment
 
 
-def from_environment(tree: MapNode, environ: Mapping[str, str], problems: Problems) -> MapNode:
-    """The tree with ``${env.NAME}`` replaced in keys and values; a plain value is typed anew."""
-    made = MapNode(tree.at, tree.path)
-    for key, entry in tree.entries.items():
-        place = ScalarNode(tree.key_at[key], entry.path, key, key, plain=True)
-        name = _substituted(key, place, environ, problems) if _ENVIRONMENT.search(key) else key
-        if name in made.entries:
-            problems.error(tree.key_at[key], entry.path, "stands here twice once its name is filled in")
-            continue
-        made.entries[name] = _value_from_environment(entry, environ, problems)
-        made.key_at[name] = tree.key_at[key]
-    return made
-
-
-def _value_from_environment(node: Node, environ: Mapping[str, str], problems: Problems) -> Node:
+def fill_environment(node: Node, environ: Mapping[str, str], problems: Problems) -> Node:
+    """The node with ``${env.NAME}`` replaced in keys and values; a plain value is typed anew. Works in place."""
     match node:
         case MapNode():
-            return from_environment(node, environ, problems)
+            if any("${env." in key for key in node.entries):
+                _fill_keys(node, environ, problems)
+            for key, entry in node.entries.items():
+                node.entries[key] = fill_environment(entry, environ, problems)
         case ListNode():
-            return replace(node, items=[_value_from_environment(item, environ, problems) for item in node.items])
-        case ScalarNode(text=text) if _ENVIRONMENT.search(text):
+            node.items = [fill_environment(item, environ, problems) for item in node.items]
+        case ScalarNode(text=text) if "${env." in text:
             if node.path.endswith((".cmd", ".cmdStop")):
                 text = command_line.without_comments(text)
             # A value that names another variable is expanded once more, and not again.
@@ -111,6 +102,18 @@ def _value_from_environment(node: Node, environ: Mapping[str, str], problems: Pr
             text = _substituted(once, node, environ, problems)
             return replace(node, text=text, value=core(text) if node.plain else text, secret=True)
     return node
+
+
+def _fill_keys(node: MapNode, environ: Mapping[str, str], problems: Problems) -> None:
+    entries, key_at = node.entries, node.key_at
+    node.entries, node.key_at = {}, {}
+    for key, entry in entries.items():
+        place = ScalarNode(key_at[key], entry.path, key, key, plain=True)
+        name = _substituted(key, place, environ, problems)
+        if name in node.entries:
+            problems.error(key_at[key], entry.path, "stands here twice once its name is filled in")
+        else:
+            node.entries[name], node.key_at[name] = entry, key_at[key]
 
 
 def _substituted(text: str, node: ScalarNode, environ: Mapping[str, str], problems: Problems) -> str:

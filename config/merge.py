@@ -9,7 +9,7 @@ Called by ``check.py``.
 from collections.abc import Sequence
 
 from config.errors import Problems
-from config.load import ListNode, MapNode, Node, ScalarNode, place_name
+from config.load import ListNode, MapNode, Node, ScalarNode, is_empty, place_name
 
 WHOLE = frozenset(
     {
@@ -38,7 +38,7 @@ def _unite(into: MapNode, other: MapNode, problems: Problems) -> None:
     whole = into.path in WHOLE
     for name, node in other.entries.items():
         present, at = into.entries.get(name), other.key_at[name]
-        if present is None or (_is_empty(present) and not whole and present.path not in WHOLE):
+        if present is None or (is_empty(present) and not whole and present.path not in WHOLE):
             into.entries[name], into.key_at[name] = node, at
             continue
         why = "keep one of them" if whole else _join(present, node, problems)
@@ -56,17 +56,13 @@ def _join(first: Node, second: Node, problems: Problems) -> str | None:
             return "both must be mappings"
         case ListNode(), ListNode():
             first.items += second.items
-        case _ if _is_empty(second):
+        case _ if is_empty(second):
             pass
         case ScalarNode(), ScalarNode():
             return None if _say_the_same(first, second) else "with another value: keep one of them"
         case _:
             return f"as {_kind(first)}, not {_kind(second)}"
     return None
-
-
-def _is_empty(node: Node) -> bool:
-    return isinstance(node, ScalarNode) and node.plain and not node.text
 
 
 def _say_the_same(first: ScalarNode, second: ScalarNode) -> bool:
