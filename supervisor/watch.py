@@ -46,6 +46,8 @@ async def watch(
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Call ``changed`` whenever the content of ``sources`` is another one; until cancelled."""
+    # Otherwise it logs every change; and if our log is written to a folder that we watch, that is one.
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)
     seen = await _in_thread(digest, sources)
     task_status.started()
     while True:

@@ -78,14 +78,19 @@ async def test_a_burst_over_several_files_is_noticed_once(folder: Path) -> None:
         await noticed.wait(2)
 
 
-async def test_what_does_not_change_the_content_is_not_noticed(folder: Path) -> None:
+async def test_what_does_not_change_the_content_is_neither_noticed_nor_logged(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
     async with watching(Sources(None, folder)) as noticed:
         (folder / "a.yaml").write_text("a: 1\n")
         (folder / "other.txt").write_text("b: 1\n")
         (folder / "b.yaml").mkdir()
         (folder / ".#a.yaml").symlink_to("nowhere")
-        (folder / "c.yaml").write_text("c: 1\n")
-        await noticed.wait(1)
+        for number in (1, 2):
+            (folder / "c.yaml").write_text(f"c: {number}\n")
+            await noticed.wait(number)
+    assert [record.msg for record in caplog.records] == [READY]
 
 
 async def test_a_folder_that_is_gone_for_a_while_changes_nothing_and_is_watched_when_it_is_back(
