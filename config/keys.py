@@ -303,5 +303,6 @@ def read(node: MapNode, table: Table, problems: Problems) -> dict[str, Any]:
 
 
 def _unknown(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1)
+    # At the usual 0.6, 'defs' would be taken for 'models'.
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.65)
     return f"there is no such key; did you mean {close[0]!r}?" if close else "there is no such key"

@@ -25,6 +25,7 @@ MOST_TEXT = 1024 * 1024
 _NAME = re.compile(r"[a-zA-Z0-9_-]+")
 _PLACEHOLDER = re.compile(r"\$\{([a-zA-Z0-9_-]+)\}")
 _ENVIRONMENT = re.compile(r"\$\{env\.([A-Za-z_][A-Za-z0-9_]*)\}")
+_ESCAPE = re.compile(r"\$\$\{(?=[a-zA-Z0-9_-]+\})")
 _ESCAPED = "$\0{"
 """``$${`` until everything is expanded; ``load.py`` lets no NUL into a tree."""
 
@@ -144,7 +145,7 @@ def expanded(tree: MapNode, known: Container[str], problems: Problems) -> MapNod
     for key, entry in tree.entries.items():
         if key == "models" and isinstance(entry, MapNode):
             made.entries[key] = _models(entry, common, problems)
-        elif key in known and key != "macros":
+        elif key in known and key not in ("macros", "models"):
             made.entries[key] = filled(_expanded(entry, common, problems), {}, common, problems)
         elif key != "macros":
             made.entries[key] = entry
@@ -246,7 +247,7 @@ def _expanded(node: Node, scope: Scope, problems: Problems) -> Node:
 
 
 def _expanded_scalar(node: ScalarNode, scope: Scope, problems: Problems) -> ScalarNode:
-    text = node.text.replace("$${", _ESCAPED)
+    text = _ESCAPE.sub(_ESCAPED, node.text)
     made = replace(node, text=text, value=text)
     for name in reversed(list(scope)):
         token = f"${{{name}}}"
@@ -254,7 +255,7 @@ def _expanded_scalar(node: ScalarNode, scope: Scope, problems: Problems) -> Scal
             continue
         macro = scope[name]
         secret = made.secret or macro.secret
-        replacement = macro.text.replace("$${", _ESCAPED)
+        replacement = _ESCAPE.sub(_ESCAPED, macro.text)
         if made.text == token:
             value = replacement if isinstance(macro.value, str) else macro.value
             made = replace(macro, at=node.at, path=node.path, text=replacement, value=value, secret=secret)

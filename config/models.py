@@ -115,7 +115,8 @@ class Models:
 
     def _command(self, node: MapNode, text: str) -> tuple[str, ...]:
         words = command_line.split(text)
-        if not words and not is_broken(node.entries.get("cmd", node)):
+        entry = node.entries.get("cmd")
+        if not words and isinstance(entry, ScalarNode | None) and not is_broken(entry or node):
             self._problems.error(node.at, node.path, "has no 'cmd', the command that starts its server")
         elif words and shutil.which(words[0]) is None:
             place = node.entries["cmd"]

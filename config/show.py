@@ -13,8 +13,7 @@ from config.types import Capabilities, Filters, ModelSettings, Peer, Selector, S
 
 MASK = "***"
 _SECRET_NAME = re.compile(r"key|token|secret|passw|credential", re.IGNORECASE)
-_SECRET_OPTION = re.compile(r"--?[\w-]*(?:key|token|secret|password)", re.IGNORECASE)
-_FILE_OPTION = re.compile(r"(?:file|path|dir)$", re.IGNORECASE)
+_SECRET_OPTION = re.compile(r"[\w-]*(?:key|token|secret|password|credentials?)", re.IGNORECASE)
 _USER_IN_URL = re.compile(r"(?<=://)[^/@]*(?=@)")
 
 
@@ -143,18 +142,19 @@ def _selector(selector: Selector) -> dict[str, Any]:
 
 
 def _masked(words: tuple[str, ...]) -> Iterator[str]:
-    """Arguments, without what follows an option that is named like a secret."""
+    """Arguments, without what follows an option or a variable that is named like a secret."""
     hide = False
     for word in words:
-        option, equals, _ = word.partition("=")
-        secret = bool(_SECRET_OPTION.fullmatch(option)) and not _FILE_OPTION.search(option)
+        # Of "--env=HF_TOKEN=x", too, only the last part is the secret.
+        names = word.split("=")[:-1]
+        secret = next((name for name in names if _SECRET_OPTION.fullmatch(name)), None)
         if hide and not word.startswith("-"):
             yield MASK
-        elif secret and equals:
-            yield f"{option}={MASK}"
+        elif secret is not None:
+            yield "=".join([*names[: names.index(secret) + 1], MASK])
         else:
             yield word
-        hide = secret and not equals
+        hide = word.startswith("-") and bool(_SECRET_OPTION.fullmatch(word))
 
 
 def _camel(name: str) -> str:
