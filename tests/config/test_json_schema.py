@@ -16,7 +16,8 @@ from config import keys
 from config.check import load_text
 from config.errors import Problems
 from config.json_schema import schema
-from config.load import MARKS, parse
+from config.load import parse
+from config.load import written as as_written
 from config.values import plain
 from tests.config.beyond_schema import BEYOND, beyond
 from tools.schema import text
@@ -30,7 +31,7 @@ def instance(written: str) -> Any:
     """A file as the validator of an editor sees it."""
     tree = parse(written, Problems(Path("x")))
     assert tree is not None
-    return json.loads(json.dumps(plain(tree)).replace(MARKS[0], "${").replace(MARKS[1], "}").encode())
+    return json.loads(as_written(json.dumps(plain(tree), ensure_ascii=False)))
 
 
 def test_the_schema_in_the_repository_is_the_one_that_the_command_prints() -> None:

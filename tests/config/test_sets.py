@@ -82,6 +82,7 @@ def test_a_model_in_no_set_keeps_nobody() -> None:
     assert made.keep("unknown", {"a": 1}) is None
 
 
+@pytest.mark.rule("C11.3.10", "C11.3.13")
 def test_the_first_of_equal_combinations_wins_in_the_order_of_the_file() -> None:
     assert program({"z": "a & c", "a": "a & b"}).keep("a", {"b": 1, "c": 1}) == frozenset({"c"})
     assert program({"z": "a & (c | b)"}).keep("a", {"b": 1, "c": 1}) == frozenset({"c"})
@@ -126,6 +127,7 @@ def expand(text: str) -> list[frozenset[str]]:
     return expr(0)[0]
 
 
+@pytest.mark.rule("C11.3.8", "C11.3.12", "C11.3.13")
 @settings(max_examples=600, derandomize=True, deadline=None)
 @given(
     st.lists(EXPRESSIONS, min_size=1, max_size=3),

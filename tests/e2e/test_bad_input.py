@@ -80,6 +80,7 @@ BAD_FILES = {
 }
 
 
+@pytest.mark.rule("C1.8")
 @pytest.mark.parametrize("name", BAD_FILES)
 async def test_a_bad_file_ends_with_exit_2_and_a_line_that_says_where(name: str, tmp_path: Path) -> None:
     text, line = BAD_FILES[name]
@@ -100,6 +101,7 @@ async def test_an_unreadable_file_is_one_line(tmp_path: Path) -> None:
     assert len(done.stderr.decode().strip().splitlines()) == 1
 
 
+@pytest.mark.rule("C1.8")
 async def test_a_port_in_use_is_one_line_and_exit_1(tmp_path: Path) -> None:
     config = tmp_path / "config.yaml"
     config.write_text(f"models: {{one: {{cmd: '{fake('--name one')}'}}}}")

@@ -3,6 +3,7 @@
 import signal
 from typing import Any
 
+import pytest
 import trio
 
 from protocol.control import Failed, Reload, ReloadReply
@@ -55,6 +56,7 @@ async def stream(it: Yard, model: str, ended: list[bytes], started: trio.Event |
         ended.append(received)
 
 
+@pytest.mark.rule("C12.5")
 async def test_streams_of_an_unchanged_model_survive_twenty_edits_of_everything_else() -> None:
     slow = "--chunks 40 --chunk-interval 0.1"
     async with yard(config(a=slow)) as it:
@@ -80,6 +82,7 @@ async def test_streams_of_an_unchanged_model_survive_twenty_edits_of_everything_
         assert (await it.model("b")).pid != first.pid
 
 
+@pytest.mark.rule("C12.4")
 async def test_a_file_that_is_broken_changes_nothing_and_says_why() -> None:
     async with yard(config()) as it:
         await it.chat("a")
@@ -102,6 +105,7 @@ async def test_a_file_that_is_broken_changes_nothing_and_says_why() -> None:
         assert changes(await reload(it)) == {}
 
 
+@pytest.mark.rule("C12.5")
 async def test_a_changed_command_lets_streams_end_queues_who_comes_and_restarts() -> None:
     slow = "--chunks 20 --chunk-interval 0.1"
     async with yard(config(a=slow)) as it:
@@ -152,6 +156,7 @@ async def test_a_stream_that_outlasts_the_drain_ends_as_an_error() -> None:
         assert failed
 
 
+@pytest.mark.rule("C12.4")
 async def test_added_and_removed_models_names_keys_and_limits_take_effect_at_once() -> None:
     async with yard(config()) as it:
         await it.chat("a")
@@ -183,6 +188,7 @@ async def test_the_port_of_a_running_model_stays_its_own_when_others_come_before
         assert "zero" in answer.json["choices"][0]["message"]["content"]
 
 
+@pytest.mark.rule("C12.4")
 async def test_the_log_level_changes_in_place_everywhere() -> None:
     async with yard(config(more="logLevel: warning\n")) as it:
         assert (await it.chat("a")).status == 200
@@ -196,6 +202,7 @@ async def test_the_log_level_changes_in_place_everywhere() -> None:
         assert "swapyard.scheduler" in it.log()
 
 
+@pytest.mark.rule("C12.2")
 async def test_sighup_reloads() -> None:
     async with yard(config()) as it:
         it.rewrite(config(more="globalTTL: 77\n"))
@@ -203,6 +210,7 @@ async def test_sighup_reloads() -> None:
         await it.wait_model("a", lambda row: row.ttl == 77.0)
 
 
+@pytest.mark.rule("C1.7", "C12.1")
 async def test_a_watched_file_is_taken_over_however_it_is_saved() -> None:
     async with yard(config(), "--watch-config") as it:
         await wait_in_log(it, "watching")
@@ -252,6 +260,7 @@ async def test_a_folder_is_one_configuration_and_its_files_come_and_go_on_reload
         assert (await it.model("a")).pid == pid
 
 
+@pytest.mark.rule("C12.1")
 async def test_a_watched_folder_is_taken_over_whatever_happens_in_it() -> None:
     one, other = (f"models: {{{name}: {{cmd: '{fake(f'--name {name}')}'}}}}\n" for name in "ab")
     async with yard({"a.yaml": one}, "--watch-config") as it:
@@ -277,6 +286,7 @@ async def test_a_watched_folder_is_taken_over_whatever_happens_in_it() -> None:
         assert (await it.model("a")).pid == pid
 
 
+@pytest.mark.rule("C12.3")
 async def test_a_burst_of_saves_is_one_reload_and_the_last_one_wins() -> None:
     async with yard(config(), "--watch-config") as it:
         await wait_in_log(it, "watching")

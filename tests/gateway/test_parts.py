@@ -83,6 +83,7 @@ def test_bodies_that_name_no_model(body: bytes, why: Situation) -> None:
     assert caught.value.refused.why is why
 
 
+@pytest.mark.rule("C6.27")
 def test_an_id_wins_over_an_equal_alias() -> None:
     one = CatalogueModel(id=ModelId("one"), aliases=("two", "uno"))
     two = CatalogueModel(id=ModelId("two"))
@@ -92,6 +93,7 @@ def test_an_id_wins_over_an_equal_alias() -> None:
         index.find("drei")
 
 
+@pytest.mark.rule("C6.10", "C6.2.2")
 def test_the_model_name_is_replaced_and_the_rest_stays_as_it_was() -> None:
     body = b'{"model":"a","x":1.50,"y":{"model":"a"},"z":"\\u00e4"}'
     assert filters.apply(body, CatalogueModel(id=ModelId("a")), "a") is body
@@ -102,6 +104,7 @@ def test_the_model_name_is_replaced_and_the_rest_stays_as_it_was() -> None:
 BODY = b'{"model":"a","temperature":0.70,"opts":{"k":1e3,"list":[1.0,{"x":2}]},"seed":7}'
 
 
+@pytest.mark.rule("C6.2.2", "C6.2.4", "C6.2.5")
 @pytest.mark.parametrize(
     ("filters_", "asked", "sent"),
     [
@@ -137,6 +140,7 @@ def test_a_number_or_truth_value_names_a_model_by_its_json_text() -> None:
     assert names == ["a", "7", "true", "1.5"]
 
 
+@pytest.mark.rule("C6.11", "C6.17", "C6.21")
 def test_capabilities_and_metadata_are_told_as_clients_expect_them() -> None:
     can = Capabilities(inputs=("text", "image"), outputs=("text",), tools=True, context=4096)
     metadata = b'{"size":3,"architecture":"hidden","type":"internal wins"}'

@@ -180,6 +180,7 @@ BODY: dict[str, Any] = {"model": "m", "messages": []}
 STREAM: dict[str, Any] = {**BODY, "stream": True}
 
 
+@pytest.mark.rule("C6.2.1")
 async def test_a_request_goes_up_changed_only_where_it_must_be() -> None:
     async with place() as it:
         headers = {
@@ -387,6 +388,7 @@ async def test_preflights_and_open_paths() -> None:
         assert (await ask(it.port, "GET", "/logs/stream/nobody")).status == 400
 
 
+@pytest.mark.rule("C6.9")
 async def test_unlisted_models_are_served_and_not_shown() -> None:
     async with place() as it:
         listed = (await ask(it.port, "GET", "/v1/models", headers={"Origin": "http://o"})).json["data"]

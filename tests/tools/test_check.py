@@ -13,6 +13,7 @@ BAD = WARNED + "startPort: x\nhooks: {}\n"
 NOTICED = GOOD + "hooks: {}\n"
 
 
+@pytest.mark.rule("C1.2", "C3.10")
 @pytest.mark.parametrize(
     ("text", "lenient", "strict"), [(GOOD, 0, 0), (NOTICED, 0, 0), (WARNED, 0, 2), (BAD, 2, 2), ("a: [", 2, 2)]
 )

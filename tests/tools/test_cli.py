@@ -23,6 +23,7 @@ async def run(module: str, *arguments: str, cwd: Path | None = None) -> subproce
         )
 
 
+@pytest.mark.rule("C1.1", "C1.8")
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -43,6 +44,7 @@ async def test_a_bad_command_line_is_exit_2_without_a_traceback(arguments: tuple
     assert "Traceback" not in done.stderr.decode()
 
 
+@pytest.mark.rule("C1.6")
 async def test_version_and_help() -> None:
     assert (await run("tools.cli", "--version")).stdout.startswith(b"swapyard 0.")
     assert b"serve --config FILE" in (await run("tools.cli", "--help")).stdout

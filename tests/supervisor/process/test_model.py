@@ -103,6 +103,7 @@ async def test_one_that_never_answers_its_probe_fails_to_start_and_is_ended(how:
     assert failed.reason == f"did not answer GET {life.spec.upstream}/health with 200 within 0.5 s"
 
 
+@pytest.mark.rule("C6.6")
 async def test_one_that_needs_no_check_is_ready_at_once() -> None:
     life = Life("--never-ready", check_endpoint=None)
     async with trio.open_nursery() as nursery:
@@ -210,6 +211,7 @@ async def stopped_by(*command: str, options: tuple[str, ...] = (), grace: float 
     return life.reason(), trio.current_time() - begun
 
 
+@pytest.mark.rule("C4.3.8", "C6.2")
 async def test_a_stop_command_gets_the_pid_and_is_enough() -> None:
     reason, _ = await stopped_by("sh", "-c", "kill -9 ${PID}")
     assert reason == "was killed by SIGKILL"

@@ -132,6 +132,7 @@ def test_a_victim_of_a_plan_cannot_start_again_before_the_plan_has_ended() -> No
     play.exited("c", 2) << [start("b", 3), start("a", 4)]
 
 
+@pytest.mark.rule("C11.3.17")
 def test_a_start_that_would_break_an_older_plan_waits_for_it() -> None:
     lone, beside = Group(exclusive=True), Group(exclusive=False, swap=False)
     play = Play(rules_for("a", "b", "c", groups={"a": beside, "b": lone, "c": beside}))

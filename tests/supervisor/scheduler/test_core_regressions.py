@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from protocol.ids import CallId, LeaseId, ModelId, Refusal, WorkerId
 from supervisor.scheduler import effects as do
 from supervisor.scheduler import events as ev
@@ -228,6 +230,7 @@ def test_a_reload_that_lowers_a_limit_binds_at_the_next_grant() -> None:
     play.release(3) << [grant("r4", 4, "a", 1)]
 
 
+@pytest.mark.rule("C11.3.11", "C14.12")
 def test_a_reload_that_forbids_a_running_pair_leaves_it_until_the_next_decision() -> None:
     together = Group(swap=False)
     play = Play(rules_for("a", "b", groups={"a": together, "b": together}))

@@ -15,6 +15,7 @@ STUCK = Standing(Phase.STUCK, busy=False, last_used=0.0, movable=False)
 NONE: frozenset[ModelId] = frozenset()
 
 
+@pytest.mark.rule("C11.2.5", "C11.2.6", "C11.2.7", "C11.2.8", "C11.2.9")
 @pytest.mark.parametrize(
     ("ours", "theirs", "evicted"),
     [
@@ -33,6 +34,7 @@ def test_who_must_go(ours: Group, theirs: Group | None, evicted: bool) -> None:
     assert rule.victims(T, {M: IDLE}, allow_busy=False) == expected
 
 
+@pytest.mark.rule("C11.2.4", "C11.1.4")
 def test_models_in_no_group_swap_among_each_other() -> None:
     assert Groups().victims(T, {M: IDLE}, allow_busy=False) == Evict(frozenset({M}))
 

@@ -1,5 +1,7 @@
 """Sets of models: who goes, and what may not be said. The language itself: ``tests/config/test_sets.py``."""
 
+import pytest
+
 from config.sets import compile_sets
 from config.types import ModelSettings
 from protocol.ids import ModelId
@@ -25,11 +27,13 @@ def evict(*names: str) -> Evict:
     return Evict(frozenset(ModelId(name) for name in names))
 
 
+@pytest.mark.rule("C11.3.16", "C11.3.14")
 def test_a_set_permits_and_starts_nobody() -> None:
     assert ask({"s": "a & b & c"}, "a", b=READY) == evict()
     assert ask({"s": "a & b & c"}, "a", d=READY) == evict("d")
 
 
+@pytest.mark.rule("C11.3.12", "C11.3.13", "C11.3.14")
 def test_the_combination_whose_missing_models_cost_least_decides() -> None:
     sets = {"one": "a & b", "two": "a & c"}
     assert ask(sets, "a", b=READY, c=READY) == evict("c")
@@ -37,6 +41,7 @@ def test_the_combination_whose_missing_models_cost_least_decides() -> None:
     assert ask(sets, "a", {"c": 2, "b": 2}, b=READY, c=READY) == evict("c")
 
 
+@pytest.mark.rule("C11.3.15")
 def test_a_model_in_no_set_runs_alone_and_is_always_in_the_way() -> None:
     assert ask({"s": "a & b"}, "e", a=READY, b=READY) == evict("a", "b")
     assert ask({"s": "a & b"}, "a", e=READY) == evict("e")
@@ -53,6 +58,7 @@ def test_what_cannot_go_is_avoided_if_any_combination_allows_it() -> None:
     assert ask(sets, "d", b=READY, c=STUCK) == Blocked(frozenset({ModelId("c")}))
 
 
+@pytest.mark.rule("C11.3.17")
 def test_what_is_stopping_anyway_is_a_free_victim() -> None:
     sets = {"one": "a & b", "two": "a & c"}
     assert ask(sets, "a", {"b": 9}, b=STOPPING, c=READY) == evict("b")
