@@ -28,7 +28,7 @@ BEYOND: Mapping[str, str] = {
     "the file system": r"is a folder|cannot be (written|made)",
     "numbers that JSON has no room for": r"fits into JSON",
     "text that YAML cannot have": r"surrogate pair|NUL",
-    "what holds a file together": r"takes a mapping or a list of mappings|a key must be plain text|too large to expand",
+    "what holds a file together": r"takes a mapping or a list of mappings|a key must be plain text",
     "the name of the default group": r"belongs to the group of models",
 }
 

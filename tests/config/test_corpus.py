@@ -12,7 +12,8 @@ import pytest
 from config.check import load
 from config.errors import Problem, Severity
 from config.show import shown
-from tests.config.corpus import CONFIG, Case, Malformed, cases, read
+from config.sources import Sources
+from tests.config.corpus import CONFIG, CONFIG_DIR, Case, Malformed, cases, read
 from tools.check import refused_by_parts
 
 PROGRAMS = ("sh", "sleep", "llama-server", "vllm", "whisper-server", "sd-server", "python3", "docker")
@@ -46,27 +47,34 @@ def test_a_file_of_the_corpus_means_or_says_what_stands_beside_it(
     for name, value in case.environment.items():
         environment.setenv(name, value)
     for name, content in case.sources.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(content)
-    loaded = load(tmp_path / CONFIG)
-    problems = sorted((*loaded.problems, *refused_by_parts(loaded)), key=lambda found: (found.line, found.column))
-    assert said(problems, case.problems) == list(case.problems), case.where
+    one = tmp_path / CONFIG if CONFIG in case.sources else None
+    several = [*case.sources] != [CONFIG]
+    loaded = load(Sources(one, tmp_path / CONFIG_DIR if several else None))
+    found = (*loaded.problems, *refused_by_parts(loaded))
+    problems = sorted(found, key=lambda problem: (problem.file, problem.line, problem.column))
+    lines = [said(problem, tmp_path, several=several) for problem in problems]
+    expected = [*case.problems, *[""] * len(lines)]
+    assert [*map(shortened, lines, expected)] == [*case.problems], case.where
     assert case.valid == all(problem.severity is not Severity.ERROR for problem in problems), case.where
     print_output = {} if loaded.settings is None else shown(loaded.settings)
-    for path, expected in case.means:
-        assert ordered(at(print_output, path)) == ordered(expected), f"{case.where}: {path}"
+    for path, value in case.means:
+        assert ordered(at(print_output, path)) == ordered(value), f"{case.where}: {path}"
     assert SECRET not in json.dumps(print_output), case.where
     assert not [problem for problem in problems if SECRET in str(problem)], case.where
 
 
-def said(problems: list[Problem], expected: tuple[str, ...]) -> list[str]:
-    """Each problem as the corpus writes it; as the corpus has it where that gives the beginning only."""
-    lines = []
-    for number, problem in enumerate(problems):
-        known = expected[number] if number < len(expected) else ""
-        line = re.sub(r"^(\d+:\d+): (\w+): ", r"\1 \2 ", str(problem).removeprefix(f"{problem.file}:"))
-        lines.append(known if known.endswith("...") and line.startswith(known[:-3]) else line)
-    return lines
+def said(problem: Problem, folder: Path, *, several: bool) -> str:
+    """A problem as the corpus writes it; with the name of its file only if there are several."""
+    line = str(problem).replace(f"{folder}/", "")
+    line = re.sub(r"^([^:]+):(\d+:\d+): (\w+): ", r"\1 \2 \3 ", line)
+    return line if several else line.removeprefix(f"{CONFIG} ")
+
+
+def shortened(line: str, expected: str) -> str:
+    """The line, or what is expected if that gives only its beginning."""
+    return expected if expected.endswith("...") and line.startswith(expected[:-3]) else line
 
 
 def at(value: Any, path: str) -> Any:
