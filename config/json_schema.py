@@ -15,13 +15,19 @@ PLACEHOLDER = {"$ref": "#/$defs/placeholder"}
 WITH_PLACEHOLDER = {"$ref": "#/$defs/withPlaceholder"}
 _GIVEN_GROUPS = {"type": "object", "minProperties": 1}
 _GIVEN = {"type": "object"}
+DEFAULTS = frozenset({"group", "fifo"})
+"""In use unless the file says otherwise."""
 
 
 def schema(*, strict: bool = False) -> dict[str, Any]:
     """The schema, draft 2020-12. ``strict``: unknown keys are refused, as ``check --strict`` does."""
     top = _opened({"type": ["object", "null"], **keys.schema_of(keys.TOP)}, strict=strict)
-    router = top["properties"]["routing"]["properties"]["router"]
-    router["allOf"] = [*_one_section(), *_needed_sections()]
+    routing = top["properties"]["routing"]["properties"]
+    used = {SECTIONS[rule]: _opened(reader.schema, strict=strict) for rule, reader in keys.EVICTION_SETTINGS.items()}
+    rules = [_if_used(rule, section, used[section]) for rule, section in SECTIONS.items()]
+    routing["router"]["allOf"] = [*_one_section(), *_needed_sections(), *rules]
+    policies = {policy: _opened(reader.schema, strict=strict) for policy, reader in keys.POLICY_SETTINGS.items()}
+    routing["scheduler"]["allOf"] = [_if_used(policy, policy, found) for policy, found in policies.items()]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Configuration of swapyard",
@@ -47,6 +53,16 @@ def _one_section() -> list[dict[str, Any]]:
     given = {section: _GIVEN_GROUPS if section == "groups" else _GIVEN for section in SECTIONS.values()}
     pairs = [(one, other) for one in given for other in given if one < other]
     return [_not_both({pair[0]: given[pair[0]], pair[1]: given[pair[1]]}, within="settings") for pair in pairs]
+
+
+def _if_used(name: str, section: str, found: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a rule or a policy are looked at only if it is in use."""
+    default = {"properties": {"use": {"enum": [name, None]}}}
+    chosen = {"required": ["use"], "properties": {"use": {"const": name}}}
+    return {
+        "if": default if name in DEFAULTS else chosen,
+        "then": {"properties": {"settings": {"properties": {section: found}}}},
+    }
 
 
 def _needed_sections() -> list[dict[str, Any]]:

@@ -202,15 +202,23 @@ FIFO: Table = {
     "minResident": Key(_SECONDS, "Seconds that even an idle model stays; 0."),
     "priority": Key(members_of({"type": "number"}), "Whose requests are tried first, by name; 0."),
 }
-SCHEDULER_SETTINGS: Table = {"fifo": Key(section(FIFO), "Of fifo.")}
+POLICY_SETTINGS: Mapping[str, Reader] = {"fifo": section(FIFO)}
+"""By policy, as below."""
+SCHEDULER_SETTINGS: Table = {"fifo": Key(values.anything, "Of fifo.")}
 SCHEDULER: Table = {
     "use": Key(values.text, "The policy; fifo."),
     "settings": Key(section(SCHEDULER_SETTINGS, additionalProperties=True), "Settings of the policy, under its name."),
 }
+EVICTION_SETTINGS: Mapping[str, Reader] = {
+    "group": named(GROUP),
+    "matrix": section(MATRIX, required=("sets",)),
+    "memory": section(MEMORY, required=("devices",)),
+}
+"""By eviction rule; those of a rule that is not in use are not looked at."""
 ROUTER_SETTINGS: Table = {
-    "groups": Key(named(GROUP), "Groups of models that swap, for 'use: group'."),
-    "matrix": Key(section(MATRIX, required=("sets",)), "Sets of models, for 'use: matrix'."),
-    "memory": Key(section(MEMORY, required=("devices",)), "What there is of each device, for 'use: memory'."),
+    "groups": Key(values.anything, "Groups of models that swap, for 'use: group'."),
+    "matrix": Key(values.anything, "Sets of models, for 'use: matrix'."),
+    "memory": Key(values.anything, "What there is of each device, for 'use: memory'."),
 }
 ROUTER: Table = {
     "use": Key(values.text, "The eviction rule: group (the default), matrix or memory."),

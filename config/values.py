@@ -135,17 +135,16 @@ secret = Reader(_secret, text.schema)
 
 
 def _assignment(node: Node, problems: Problems) -> tuple[str, str] | None:
-    written = node.text if isinstance(node, ScalarNode) else ""
-    name, equals, value = written.partition("=")
+    written = _secret(node, problems)
+    name, equals, value = (written or "").partition("=")
     if equals and name:
         return name, value
-    if is_broken(node):
-        return None
-    problems.error(node.at, node.path, "expected NAME=value")
+    if written is not None:
+        problems.warning(node.at, node.path, "expected NAME=value; this entry is left out")
     return None
 
 
-assignment = Reader(_assignment, {"type": "string", "pattern": "^[^=]+="})
+assignment = Reader(_assignment, text.schema)
 """``NAME=value`` as two texts; never appears in a complaint."""
 
 

@@ -49,9 +49,10 @@ def keys_of(found: Mapping[str, Any]) -> Iterator[str]:
     for key, entry in found.get("properties", {}).items():
         yield key
         yield from keys_of(entry)
-    more = found.get("additionalProperties")
-    if isinstance(more, Mapping):
-        yield from keys_of(more)
+    inner = [found.get("additionalProperties"), *(part.get("then") for part in found.get("allOf", ()))]
+    for part in inner:
+        if isinstance(part, Mapping):
+            yield from keys_of(part)
 
 
 def test_the_defaults_that_the_example_names_are_the_defaults() -> None:

@@ -14,8 +14,8 @@ BEYOND: Mapping[str, str] = {
     r"setting|'priority|is not used",
     "whether something stands there twice": r"twice|is already in group|costs \d+ already|has priority|is also a name|"
     r"is also (the full name|model)|is the (id|full name)|is an alias of|used twice",
-    "what a macro or the environment stands for": r"means nothing here|comes from too many others|uses itself|"
-    r"make it longer|environment variable|a value from the environment|needs \$\{PORT\}",
+    "what a macro or the environment stands for": r"means nothing here|found the quoted text|comes from "
+    r"too many others|uses itself|make it longer|environment variable|a value from the environment|needs \$\{PORT\}",
     "the language of sets": r"at column \d+|refers to itself|nested more|one decision about it",
     "which models may run together": r"cannot run together|must fit|does not fit|do not fit|needs .* of|more than",
     "what a selector's targets are": r"selectors do not choose|'warm' chooses among",

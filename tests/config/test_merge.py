@@ -151,11 +151,11 @@ def test_a_scalar_in_two_files_must_say_the_same(first: str, second: str, agree:
 
 @pytest.mark.parametrize(("first", "second"), [("5", ""), ("", "5"), ("[k]", ""), ("", "[k]"), ("", "{k: 1}")])
 def test_what_is_empty_gives_way(first: str, second: str, tmp_path: Path) -> None:
-    found = loaded(tmp_path, f"store: {first}\n", f"\nstore: {second}\n")
-    assert not [problem for problem in found.problems if problem.severity == "error"]
-    (notice,) = found.problems
+    found = loaded(tmp_path, f"stores: {first}\n", f"\nstores: {second}\n")
+    (warning,) = found.problems
+    assert warning.text.startswith("there is no such key")
     # The place is that of the one that counts.
-    assert (notice.file.name, notice.line) == (("first.yaml", 1) if first else ("00.yaml", 2))
+    assert (warning.file.name, warning.line) == (("first.yaml", 1) if first else ("00.yaml", 2))
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,7 @@ def test_macros_of_one_file_serve_all_and_the_same_one_twice_is_fine(tmp_path: P
 def test_what_is_joined_are_keys_hooks_and_paths(tmp_path: Path) -> None:
     text = "hooks: {on_startup: {preload: [%s]}}\nupstream: {ignorePaths: [%s]}\napiKeys: [%s]\n"
     found = loaded(tmp_path, text % ("a", "a", "a"), text % ("b", "b", "b"))
-    assert {problem.where for problem in found.problems} == {"hooks", "upstream"}, "the notices of what is not built"
+    assert {problem.where for problem in found.problems} == {"hooks", "upstream", "hooks.on_startup.preload[0]"}
     assert found.settings is not None
     assert found.settings.api_keys == ("a", "b")
 

@@ -60,6 +60,7 @@ def test_no_files_at_all_a_missing_folder_and_too_many_files_are_problems(tmp_pa
     assert str(problem) == f"{tmp_path}:1:1: error: has more than {MOST_FILES} files in it"
 
 
+@pytest.mark.rule("C2.3")
 def test_a_file_that_is_given_twice_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "conf.d"
     folder.mkdir()
