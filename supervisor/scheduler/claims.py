@@ -101,6 +101,7 @@ class Claims:
             model = self._board.models[name]
             if model.phase is Phase.DRAINING and not model.ordered:
                 self._steps.move(model, DrainEnded)
+                self._steps.watch_ttl(model)
 
     def _end(self, claim: StandingClaim, why: str) -> None:
         self._board.claim = None

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from supervisor.scheduler import effects as do
 from supervisor.scheduler.board import Board
 from supervisor.scheduler.phases import RUNNING, Phase
+from supervisor.scheduler.state import NEVER
 
 
 class InvariantBroken(AssertionError):
@@ -17,7 +18,13 @@ class InvariantBroken(AssertionError):
 
 def check(board: Board, effects: Sequence[do.Effect]) -> None:
     """Raise for the first invariant that the state after an event, or its effects, break."""
-    for broken in (*_requests(board), *_leases(board, effects), *_starts(board, effects), *_indexes(board)):
+    for broken in (
+        *_requests(board),
+        *_leases(board, effects),
+        *_starts(board, effects),
+        *_times(board),
+        *_indexes(board),
+    ):
         raise InvariantBroken(broken)
 
 
@@ -60,6 +67,15 @@ def _starts(board: Board, effects: Sequence[do.Effect]) -> Iterator[str]:
     for effect in effects:
         if isinstance(effect, do.StartModel) and board.models[effect.model].plan is not None:
             yield f"{effect.model} started while its plan waits for victims"
+
+
+def _times(board: Board) -> Iterator[str]:
+    for model in board.models.values():
+        idle = model.phase is Phase.READY and not model.leases and not model.waiting
+        if idle and model.rule.ttl > 0 and model.ttl_timer == NEVER:
+            yield f"{model.id} is idle, and nobody looks again when its time to live is over"
+        if min((waiter.deadline for waiter in model.waiting.values()), default=NEVER) < model.deadline_timer:
+            yield f"nobody looks at {model.id} again when the first of its requests has waited too long"
 
 
 def _indexes(board: Board) -> Iterator[str]:

@@ -9,7 +9,7 @@ from protocol.ids import CallId, ModelId, Refusal, lease_id
 from supervisor.scheduler import effects as do
 from supervisor.scheduler.board import Board
 from supervisor.scheduler.phases import Phase, next_phase
-from supervisor.scheduler.state import NEVER, Lease, ModelState, Waiter
+from supervisor.scheduler.state import Lease, ModelState, Waiter
 from supervisor.scheduler.timers import Timer, Timers
 
 
@@ -160,10 +160,13 @@ class Steps:
             self.watch_ttl(model)
 
     def watch_ttl(self, model: ModelState) -> None:
-        """Look again when an idle model's time to live is over; one entry per model at a time."""
-        if model.rule.ttl > 0 and model.phase is Phase.READY and model.ttl_timer == NEVER:
-            model.ttl_timer = self.idle_since(model) + model.rule.ttl
-            self.timers.set(model.ttl_timer, Timer.TTL, model.id)
+        """Look again when an idle model's time to live is over; a later entry than the one there is never needed."""
+        if model.rule.ttl <= 0 or model.phase is not Phase.READY:
+            return
+        over = self.idle_since(model) + model.rule.ttl
+        if over < model.ttl_timer:
+            model.ttl_timer = over
+            self.timers.set(over, Timer.TTL, model.id)
 
     @staticmethod
     def idle_since(model: ModelState) -> float:
