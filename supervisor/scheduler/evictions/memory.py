@@ -8,6 +8,7 @@ order and those that turn out needless are kept. Called by ``core.py``'s parts.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -40,7 +41,7 @@ class Memory:
         budgets: Mapping[str, int],
         needs: Mapping[ModelId, Mapping[str, int]],
         costs: Mapping[ModelId, int] | None = None,
-        pinned: frozenset[ModelId] = frozenset(),
+        pinned: AbstractSet[ModelId] = frozenset(),
     ) -> None:
         """``budgets``: bytes to spend on each device; ``needs``: bytes of each model on each device."""
         self._devices = tuple(budgets)
@@ -104,7 +105,7 @@ class Memory:
         if chosen is not None:
             return Evict(frozenset((*stopping, *chosen)))
         if any(self._less(left, live)):
-            return self._impossible(target, useful, standing)
+            return self._held(target, useful, lacking, standing)
         return Blocked(frozenset(model for model in live if standing[model].busy))
 
     def snapshot(self) -> Snapshot:
@@ -132,11 +133,14 @@ class Memory:
         takes = self._needs.get(model, self._nothing).takes
         return any(amount and lack for amount, lack in zip(takes, lacking, strict=True))
 
-    def _impossible(self, target: ModelId, useful: list[ModelId], standing: Mapping[ModelId, Standing]) -> Verdict:
-        held = frozenset(model for model in useful if not standing[model].movable)
-        if held - self._pinned:
-            return Blocked(held - self._pinned)
-        pinned = sorted(held, key=lambda model: self._needs[model].order)
+    def _held(
+        self, target: ModelId, useful: list[ModelId], lacking: tuple[int, ...], standing: Mapping[ModelId, Standing]
+    ) -> Verdict:
+        """By whom that cannot go now; never, if the pinned ones alone take too much."""
+        loose = [model for model in useful if model not in self._pinned]
+        if not any(self._less(lacking, loose)):
+            return Blocked(frozenset(model for model in loose if not standing[model].movable))
+        pinned = [model for model in self._needs if model in self._pinned and model in useful]
         return Never(f"model {target!r} does not fit beside {', '.join(pinned) or 'what there is'}")
 
     def _cheapest(

@@ -81,6 +81,13 @@ def test_what_cannot_go_blocks_and_what_never_fits_is_said() -> None:
     assert isinstance(made.victims(ModelId("u"), among(), allow_busy=True), Never)
 
 
+def test_what_does_not_fit_beside_the_pinned_ones_never_starts_whoever_else_runs() -> None:
+    made = Memory({"gpu": 10}, {ModelId("p"): {"gpu": 6}, ModelId("a"): {"gpu": 4}, T: {"gpu": 5}}, {}, {ModelId("p")})
+    held = ready(movable=False)
+    assert made.victims(T, among(p=held, a=held), allow_busy=True) == Never("model 't' does not fit beside p")
+    assert made.victims(T, among(a=held), allow_busy=True) == evict()
+
+
 def test_a_model_that_nothing_is_known_of_needs_nothing() -> None:
     assert rule({"a": 10}).victims(ModelId("new"), among(a=ready()), allow_busy=False) == evict()
 
