@@ -1,9 +1,10 @@
 """Sets of models that may run together (``tests/compat/config.md`` §11.3).
 
 Among all combinations with the target in them, the one whose missing running models cost least decides; of
-equal ones the first written. A model in no set runs alone. Whether a victim is busy has no part in the choice,
-only in whether it may happen now; one that cannot go at all is avoided if any combination allows it. The sets
-are compiled by ``config/sets.py`` and reach this file as a ``Program``. Called by ``core.py``'s parts.
+equal ones that with the fewest missing that are stopping anyway, then the first written. A model in no set runs
+alone. Whether a victim is busy has no part in the choice, only in whether it may happen now; one that cannot go
+at all is avoided if any combination allows it. The sets are compiled by ``config/sets.py`` and reach this file
+as a ``Program``. Called by ``core.py``'s parts.
 """
 
 from collections.abc import Mapping
@@ -14,9 +15,6 @@ from supervisor.scheduler.contracts import Blocked, Evict, Models, SettingProble
 from supervisor.scheduler.events import Snapshot
 from supervisor.scheduler.phases import Phase
 from supervisor.scheduler.settings import suggestion
-
-UNTHINKABLE = 1 << 40
-"""The cost of a victim that cannot go; more than all other costs together."""
 
 
 @runtime_checkable
@@ -60,12 +58,11 @@ class Matrix:
 
     def victims(self, target: ModelId, standing: Mapping[ModelId, Standing], *, allow_busy: bool) -> Verdict:
         """Every running model outside the cheapest combination."""
-        costs: dict[str, int] = {model: self._cost(model, entry) for model, entry in standing.items()}
-        kept = self._program.keep(target, costs) or frozenset()
+        kept = self._program.keep(target, self._weights(standing)) or frozenset()
         victims = frozenset(model for model in standing if model not in kept)
-        unthinkable = frozenset(model for model in victims if costs[model] == UNTHINKABLE)
+        held = frozenset(model for model in victims if not standing[model].movable)
         busy = frozenset() if allow_busy else frozenset(model for model in victims if _busy(standing[model]))
-        by = unthinkable or busy
+        by = held or busy
         return Blocked(by) if by else Evict(victims)
 
     def snapshot(self) -> Snapshot:
@@ -75,10 +72,15 @@ class Matrix:
     def restore(self, snapshot: Snapshot) -> None:
         """Nothing to take over."""
 
-    def _cost(self, model: ModelId, entry: Standing) -> int:
-        if not entry.movable:
-            return UNTHINKABLE
-        return 0 if entry.phase is Phase.STOPPING else self._costs.get(model, 1)
+    def _weights(self, standing: Mapping[ModelId, Standing]) -> dict[str, int]:
+        """What it takes to lose each: one that cannot go, more than all others; one that stops anyway, next to nothing."""
+        each = len(standing) + 1
+        weights: dict[str, int] = {
+            model: 1 if entry.phase is Phase.STOPPING else each * self._costs.get(model, 1)
+            for model, entry in standing.items()
+        }
+        unthinkable = sum(weights.values()) + 1
+        return {model: weight if standing[ModelId(model)].movable else unthinkable for model, weight in weights.items()}
 
 
 class _NoSets:

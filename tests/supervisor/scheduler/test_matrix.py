@@ -55,6 +55,7 @@ def test_whether_a_victim_is_busy_has_no_part_in_the_choice() -> None:
 def test_what_cannot_go_is_avoided_if_any_combination_allows_it() -> None:
     sets = {"one": "a & b", "two": "a & c"}
     assert ask(sets, "a", {"b": 9}, b=READY, c=STUCK) == evict("b")
+    assert ask(sets, "a", {"b": 10**15}, b=READY, c=STUCK) == evict("b")
     assert ask(sets, "d", b=READY, c=STUCK) == Blocked(frozenset({ModelId("c")}))
 
 
@@ -62,6 +63,12 @@ def test_what_cannot_go_is_avoided_if_any_combination_allows_it() -> None:
 def test_what_is_stopping_anyway_is_a_free_victim() -> None:
     sets = {"one": "a & b", "two": "a & c"}
     assert ask(sets, "a", {"b": 9}, b=STOPPING, c=READY) == evict("b")
+
+
+def test_what_is_stopping_anyway_and_may_stay_is_not_waited_for() -> None:
+    sets = {"one": "a & b", "two": "a & c"}
+    assert ask(sets, "a", c=STOPPING) == evict()
+    assert ask({"one": "a & b", "two": "a & c & d"}, "a", b=READY, c=STOPPING, d=STOPPING) == evict("c", "d")
 
 
 def test_settings_are_checked_with_their_paths() -> None:
