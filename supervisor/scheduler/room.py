@@ -6,6 +6,8 @@ are computed afresh whenever something changed. Called by ``core.py`` after each
 each ``MakeWay`` of the policy (``make_way``), and by ``claims.py``.
 """
 
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
 from protocol.ids import ModelId, Refusal
@@ -73,14 +75,15 @@ class Room:
 
     def hindered(self, target: ModelId, victims: frozenset[ModelId]) -> frozenset[ModelId]:
         """The targets of older plans and of the claim that a start of ``target`` now would be in the way of."""
-        claim = self._board.claim
-        if claim is not None and claim.target == target:
+        claimed = self._board.claim.target if self._board.claim is not None else None
+        if claimed == target:
             return frozenset()
         mine = self._board.plans.get(target)
-        older = [plan for plan in self._board.plans.values() if mine is None or plan.number < mine.number]
-        by = self._colliding(older, target, victims)
-        if claim is not None and self._delays_claim(claim.target, target, victims):
-            by.add(claim.target)
+        plans = self._board.plans.values()
+        first = [plan for plan in plans if mine is None or plan.number < mine.number or plan.target == claimed]
+        by = self._colliding(first, target, victims)
+        if claimed is not None and self._delays_claim(claimed, target, victims):
+            by.add(claimed)
         return frozenset(by)
 
     def yield_to_claim(self, target: ModelId, victims: frozenset[ModelId]) -> None:
@@ -121,9 +124,9 @@ class Room:
         if not model.waiting:
             self.give_up(model, "nobody waits for it any more")
             return
-        verdict = self._verdict_again(model)
+        verdict = self._verdict_again(plan)
         if self._give_up_newer(plan, verdict):
-            verdict = self._verdict_again(model)
+            verdict = self._verdict_again(plan)
         match verdict:
             case Never(reason):
                 self.give_up(model, reason)
@@ -134,7 +137,7 @@ class Room:
             case Evict(victims):
                 by = self.hindered(model.id, victims)
                 if by:
-                    self.give_up(model, f"{self._names(by)} needs the same room and was first")
+                    self.give_up(model, f"{self._names(by)} needs the same room and goes first")
                 elif victims:
                     self._take(plan, victims)
                 else:
@@ -161,19 +164,20 @@ class Room:
                 self._steps.stop(victim, reason)
 
     def _verdict(self, model: ModelState) -> Verdict:
-        standing = self._residence.standing(model.id)
-        return self._board.rules.eviction.victims(model.id, standing, allow_busy=False)
+        return self._ask(model.id, self._residence.standing(model.id))
 
-    def _verdict_again(self, model: ModelState) -> Verdict:
-        """For a plan under way: what stops already is never replaced by a model that lives."""
-        rule = self._board.rules.eviction
-        standing = self._residence.standing(model.id)
-        stopping_only = {
-            name: entry if entry.phase is Phase.STOPPING else replace(entry, movable=False)
-            for name, entry in standing.items()
-        }
-        verdict = rule.victims(model.id, stopping_only, allow_busy=False)
-        return verdict if isinstance(verdict, Evict) else rule.victims(model.id, standing, allow_busy=False)
+    def _verdict_again(self, plan: Plan) -> Verdict:
+        """For a plan under way: its own victims, else what stops anyway, before any model that lives."""
+        standing = self._residence.standing(plan.target)
+        stopping = {name for name, entry in standing.items() if entry.phase is Phase.STOPPING}
+        for going in (stopping & plan.victims, stopping):
+            verdict = self._ask(plan.target, _as_if_only(going, standing))
+            if isinstance(verdict, Evict):
+                return verdict
+        return self._ask(plan.target, standing)
+
+    def _ask(self, target: ModelId, standing: Mapping[ModelId, Standing]) -> Verdict:
+        return self._board.rules.eviction.victims(target, standing, allow_busy=False)
 
     def _collides(self, plan: Plan, target: ModelId, victims: frozenset[ModelId]) -> bool:
         """Invariant 3, and nothing starts that an older plan would have to wait for."""
@@ -209,3 +213,11 @@ class Room:
     def _names(self, models: frozenset[ModelId]) -> str:
         ordered = sorted(models, key=lambda name: self._board.models[name].order)
         return ", ".join(ordered)
+
+
+def _as_if_only(going: AbstractSet[ModelId], standing: Mapping[ModelId, Standing]) -> dict[ModelId, Standing]:
+    """As if nobody but these could go, and nobody else were going."""
+    return {
+        name: entry if name in going else replace(entry, phase=Phase.READY, movable=False)
+        for name, entry in standing.items()
+    }

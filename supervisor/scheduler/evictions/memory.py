@@ -116,12 +116,17 @@ class Memory:
         """Nothing to take over."""
 
     def _lacking(self, need: _Need, standing: Iterable[ModelId]) -> tuple[int, ...]:
-        """Bytes that are missing on each device."""
+        """Bytes that are missing on each device that it takes something of; what others lack elsewhere is theirs."""
         used = list(need.takes)
         for model in standing:
             for index, amount in enumerate(self._needs.get(model, self._nothing).takes):
                 used[index] += amount
-        return tuple([max(0, amount - budget) for amount, budget in zip(used, self._budget, strict=True)])
+        return tuple(
+            [
+                max(0, amount - budget) if mine else 0
+                for mine, amount, budget in zip(need.takes, used, self._budget, strict=True)
+            ]
+        )
 
     def _less(self, lacking: tuple[int, ...], models: Iterable[ModelId]) -> tuple[int, ...]:
         for model in models:
