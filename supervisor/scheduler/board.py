@@ -44,6 +44,8 @@ class Board:
         """Something changed that plans under way may depend on."""
         self.moved: list[ModelId] = []
         """Models whose phase changed during the event in hand, in order."""
+        self.asked_again: float | None = None
+        """When the policy wants to be asked again, if nothing happens before."""
         self.closing = False
         self.arrivals = 0
 

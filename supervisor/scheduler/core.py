@@ -47,7 +47,6 @@ class Core:
         self._asked: set[ModelId] = set()
         """What the policy has named during the event in hand."""
         self._view = _View(self._board, self._asked)
-        self._policy_wake: float | None = None
         self._wake: float | None = None
         requests = Requests(self._steps)
         self._handlers: dict[type, Callable[[Any], None]] = {
@@ -111,7 +110,7 @@ class Core:
 
     def _settle(self, now: float) -> None:
         board = self._board
-        self._policy_wake = None
+        board.asked_again = None
         while True:
             while board.stirred:
                 board.stirred = False
@@ -135,7 +134,7 @@ class Core:
                 case Claim(name) if not self._board.closing:
                     self._claim(self._named(name, once=False))
                 case Nothing(until):
-                    self._policy_wake = until
+                    self._board.asked_again = until
                     return
                 case choice:
                     raise PolicyMistake(f"policy {policy.name!r} answered {choice}, which is not to be had now")
@@ -173,8 +172,9 @@ class Core:
     def _arm(self, now: float) -> None:
         """Name the next point in time; at once, if the policy was not offered something for the second time."""
         wake = self._timers.earliest()
-        if self._policy_wake is not None and (wake is None or self._policy_wake < wake):
-            wake = max(now, self._policy_wake)
+        again = self._board.asked_again
+        if again is not None and (wake is None or again < wake):
+            wake = max(now, again)
         if self._asked and not self._asked.isdisjoint(self._board.unjudged | self._board.servable):
             wake = now
         if wake != self._wake:

@@ -4,15 +4,17 @@ Each waiting request can name its blockers (design.md, invariant 4). Asked by ``
 ``swapctl queue`` and ``swapctl explain``, by ``requests.py`` for ``Retry-After``, and by the tests.
 """
 
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import StrEnum
 
 from protocol.ids import ModelId
 from supervisor.scheduler.board import Board
-from supervisor.scheduler.contracts import Blocked, Evict, Never
+from supervisor.scheduler.contracts import Blocked, Never
 from supervisor.scheduler.estimates import UNKNOWN_SERVICE, wait
 from supervisor.scheduler.phases import Phase
-from supervisor.scheduler.state import ModelState, Waiter
+from supervisor.scheduler.residence import resident_until
+from supervisor.scheduler.state import NEVER, ModelState, Waiter
 
 MOST_LEASES = 20
 """Leases named one by one; the rest are counted."""
@@ -115,52 +117,49 @@ def _plan(board: Board, model: ModelState) -> tuple[Blocker, ...]:
 
 def _room(board: Board, model: ModelState, now: float) -> tuple[Blocker, ...]:
     """A stopped model: what is in its way."""
-    claim = board.claim
-    found: list[Blocker] = []
-    if claim is not None:
-        mine = claim.target == model.id
-        text = "its own claim stands" if mine else "claims room; nothing starts against it"
-        found.append(Blocker(Kind.CLAIM, claim.target, text))
     standing = {other.id: other.standing(movable=True) for other in board.beside(model.id)}
-    match board.rules.eviction.victims(model.id, standing, allow_busy=False):
-        case Blocked(by):
-            for name in _in_order(board, by):
-                found += _in_the_way(board.models[name])
-        case Evict(victims):
-            found += [_stop(board.models[name]) for name in _in_order(board, victims) if _stopping(board, name)]
-            found += [
-                _held(board, board.models[name], now) for name in _in_order(board, victims & board.running.keys())
-            ]
-        case Never(reason):
-            found.append(Blocker(Kind.DECISION, model.id, reason))
-    found += [Blocker(Kind.PLAN, plan.target, "makes room and was first") for plan in board.plans_by_age()]
+    verdict = board.rules.eviction.victims(model.id, standing, allow_busy=False)
+    if isinstance(verdict, Never):
+        return (Blocker(Kind.DECISION, model.id, verdict.reason),)
+    in_the_way = _in_order(board, verdict.by if isinstance(verdict, Blocked) else verdict.victims)
+    first = [name for name in _in_order(board, model.blocked_by) if name in board.plans and name not in in_the_way]
+    found = [
+        *_claim(board, model),
+        *(blocker for name in in_the_way for blocker in _in_the_way(board, model, board.models[name], now)),
+        *(_plan_of(name) for name in first),
+    ]
+    if board.claim is None and board.asked_again is not None and board.asked_again > now:
+        found.append(Blocker(Kind.TIMER, model.id, "the policy decides again", board.asked_again))
     return tuple(found) or (Blocker(Kind.DECISION, model.id, "it is tried at the next event"),)
 
 
-def _in_the_way(model: ModelState) -> tuple[Blocker, ...]:
-    if model.leases:
-        return _leases(model)
-    match model.phase:
-        case Phase.STARTING:
-            return (Blocker(Kind.START, model.id, f"generation {model.generation} has waiting requests"),)
+def _claim(board: Board, model: ModelState) -> tuple[Blocker, ...]:
+    claim = board.claim
+    if claim is None or not (claim.target == model.id or claim.target in model.blocked_by):
+        return ()
+    mine = claim.target == model.id
+    text = "its own claim stands" if mine else "claims room; nothing starts against it"
+    return (Blocker(Kind.CLAIM, claim.target, text),)
+
+
+def _in_the_way(board: Board, model: ModelState, other: ModelState, now: float) -> tuple[Blocker, ...]:
+    """What has to happen to ``other`` before ``model`` starts; nothing, if somebody else holds it up."""
+    match other.phase:
+        case Phase.STOPPING | Phase.STUCK:
+            return (_stop(other),)
+        case Phase.STARTING if other.waiting:
+            return (Blocker(Kind.START, other.id, f"generation {other.generation} has waiting requests"),)
         case Phase.MAKING_ROOM:
-            return (Blocker(Kind.PLAN, model.id, "makes room and was first"),)
-        case Phase.STUCK:
-            return (_stop(model),)
-    return (Blocker(Kind.DECISION, model.id, "requests wait for it"),)
+            return (_plan_of(other.id),)
+    claimed = board.claim is not None and board.claim.target == model.id
+    until = resident_until(other, board.rules.policy, claimed=claimed)
+    held = (Blocker(Kind.TIMER, other.id, "keeps its room for a while after it is ready", until),)
+    return (*(held if now < until < NEVER else ()), *_leases(other))
 
 
-def _held(board: Board, model: ModelState, now: float) -> Blocker:
-    shortest = board.rules.policy.min_resident
-    until = (model.ready_at or 0.0) + shortest
-    if model.phase is Phase.READY and until > now:
-        return Blocker(Kind.TIMER, model.id, f"stays {shortest:g} s after ready", until)
-    return _stop(model)
+def _plan_of(name: ModelId) -> Blocker:
+    return Blocker(Kind.PLAN, name, "makes room and was first")
 
 
-def _stopping(board: Board, name: ModelId) -> bool:
-    return board.models[name].phase is Phase.STOPPING
-
-
-def _in_order(board: Board, names: set[ModelId] | frozenset[ModelId]) -> list[ModelId]:
+def _in_order(board: Board, names: AbstractSet[ModelId]) -> list[ModelId]:
     return sorted((name for name in names if name in board.models), key=lambda name: board.models[name].order)

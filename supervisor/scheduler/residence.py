@@ -9,7 +9,7 @@ everybody who waited when it became ready has been served, up to its limit. Aske
 from collections.abc import Iterable
 
 from protocol.ids import ModelId
-from supervisor.scheduler.contracts import Standing
+from supervisor.scheduler.contracts import Policy, Standing
 from supervisor.scheduler.phases import Phase
 from supervisor.scheduler.state import NEVER, ModelState
 from supervisor.scheduler.steps import Steps
@@ -46,12 +46,16 @@ class Residence:
         self._board.stir()
 
     def _until(self, model: ModelState, *, claimed: bool) -> float:
-        """When it may be a victim; ``NEVER``: when something happens to it first."""
-        if claimed and (model.owed or (model.phase is Phase.STARTING and model.waiting)):
-            return NEVER
-        if model.phase is not Phase.READY or model.ready_at is None:
-            return 0.0
-        shortest = self._board.rules.policy.min_resident
-        if claimed and model.busy:
-            shortest = max(shortest, model.last_swap_time)
-        return model.ready_at + shortest
+        return resident_until(model, self._board.rules.policy, claimed=claimed)
+
+
+def resident_until(model: ModelState, policy: Policy, *, claimed: bool) -> float:
+    """When a model may be a victim, of a claim if ``claimed``; ``NEVER``: when something happens to it first."""
+    if claimed and (model.owed or (model.phase is Phase.STARTING and model.waiting)):
+        return NEVER
+    if model.phase is not Phase.READY or model.ready_at is None:
+        return 0.0
+    shortest = policy.min_resident
+    if claimed and model.busy:
+        shortest = max(shortest, model.last_swap_time)
+    return model.ready_at + shortest

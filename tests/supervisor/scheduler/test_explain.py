@@ -8,14 +8,19 @@ import pytest
 from protocol.ids import CallId, ModelId
 from supervisor.scheduler import effects as do
 from supervisor.scheduler import events as ev
-from supervisor.scheduler.explain import Kind, blockers, estimate
+from supervisor.scheduler.contracts import Choice, MakeWay, Nothing, Queue
+from supervisor.scheduler.explain import Blocker, Kind, blockers, estimate
 from supervisor.scheduler.policies.fifo import Fifo
 from tests.support.playbook import Play, memory_rules, rules_for
 
 
-def why(play: Play, call: str) -> list[tuple[str, str]]:
+def found_for(play: Play, call: str) -> tuple[Blocker, ...]:
     board = play.core.board
-    return [(found.kind, found.model) for found in blockers(board, board.waiters[CallId(call)], play.now)]
+    return blockers(board, board.waiters[CallId(call)], play.now)
+
+
+def why(play: Play, call: str) -> list[tuple[str, str]]:
+    return [(found.kind, found.model) for found in found_for(play, call)]
 
 
 def busy(policy: Fifo | None = None, **rule: Any) -> Play:
@@ -23,11 +28,12 @@ def busy(policy: Fifo | None = None, **rule: Any) -> Play:
     return play.ask("r1", "a").ready("a", 1)
 
 
-def test_who_waits_for_a_lease_a_start_a_stop_a_plan_a_claim_or_a_timer_says_so() -> None:
+def test_who_waits_for_a_lease_a_start_a_stop_a_claim_or_a_timer_says_so() -> None:
     play = busy(limit=1)
     play.ask("r2", "a").ask("r3", "b")
     assert why(play, "r2") == [(Kind.LEASE, "a")]
-    assert why(play, "r3") == [(Kind.LEASE, "a")]
+    # Its claim comes with time.
+    assert why(play, "r3") == [(Kind.LEASE, "a"), (Kind.TIMER, "b")]
     play.after(60.0)
     assert why(play, "r2") == [(Kind.CLAIM, "b"), (Kind.LEASE, "a")]
     assert why(play, "r3") == [(Kind.CLAIM, "b"), (Kind.LEASE, "a")]
@@ -36,15 +42,65 @@ def test_who_waits_for_a_lease_a_start_a_stop_a_plan_a_claim_or_a_timer_says_so(
     assert why(play, "r3") == [(Kind.STOP, "a")]
     play.exited("a", 1)
     assert why(play, "r3") == [(Kind.START, "b")]
-    assert (Kind.START, "b") in why(play, "r2")
+    assert why(play, "r2") == [(Kind.CLAIM, "b"), (Kind.START, "b")]
 
 
 def test_a_model_that_keeps_its_room_for_a_while_is_named_with_the_time() -> None:
-    play = busy(policy=Fifo(min_resident=30.0))
+    play = busy(policy=Fifo(0.0, min_resident=30.0))
     play.release(1).ask("r2", "b")
-    board = play.core.board
-    (found,) = blockers(board, board.waiters[CallId("r2")], play.now)
+    (found,) = found_for(play, "r2")
     assert (found.kind, found.model, found.until) == (Kind.TIMER, "a", play.now + 30.0)
+
+
+def test_a_claim_that_waits_until_a_busy_model_has_had_its_time_names_the_time() -> None:
+    play = Play(rules_for("a", "b", policy=Fifo(5.0)))
+    play.ask("r1", "a")
+    play.now += 20.0
+    play.ready("a", 1)
+    ready_at = play.now
+    play.ask("r2", "b").after(5.0)
+    assert why(play, "r2") == [(Kind.CLAIM, "b"), (Kind.TIMER, "a"), (Kind.LEASE, "a")]
+    assert [found.until for found in found_for(play, "r2")] == [None, ready_at + 20.0, None]
+
+
+def test_each_thing_in_the_way_is_named_once_and_nothing_else() -> None:
+    play = Play(memory_rules({"a": 5, "b": 8, "c": 5, "d": 9}, 10))
+    play.ask("r1", "a").ask("r2", "c").ready("c", 2).release(1)
+    assert why(play, "r1") == [(Kind.START, "a")]
+    play.ask("r3", "b")
+    assert why(play, "r3") == [(Kind.START, "a"), (Kind.TIMER, "b")]
+    play.ready("a", 1).release(2)
+    assert why(play, "r3") == [(Kind.STOP, "a"), (Kind.STOP, "c")]
+    play.ask("r4", "d")
+    assert why(play, "r4") == [(Kind.PLAN, "b"), (Kind.TIMER, "d")]
+    play.exited("c", 2)
+    assert why(play, "r3") == [(Kind.STOP, "a")]
+    play.exited("a", 1).ask("r5", "a")
+    assert why(play, "r5") == [(Kind.START, "b"), (Kind.TIMER, "a")]
+
+
+def test_a_drain_and_an_unload_are_named_to_who_comes_meanwhile() -> None:
+    play = busy()
+    play >> ev.UnloadAsked(CallId("u"), (ModelId("a"),), drain=True)
+    play.ask("r2", "a")
+    assert why(play, "r2") == [(Kind.STOP, "a"), (Kind.LEASE, "a")]
+    play >> ev.UnloadAsked(CallId("v"), (ModelId("a"),))
+    play.ask("r3", "a")
+    assert why(play, "r3") == [(Kind.STOP, "a")]
+
+
+class Lazy(Fifo):
+    """Serves nobody, and makes way for nobody but the first."""
+
+    def choose(self, queue: Queue, now: float) -> Choice:
+        return next((MakeWay(model) for model in queue.blocked() if model == "a"), Nothing())
+
+
+def test_who_waits_for_nothing_but_the_policy_says_so() -> None:
+    play = Play(rules_for("a", "b", policy=Lazy()))
+    play.ask("r1", "a").ready("a", 1).ask("r2", "b")
+    assert why(play, "r1") == [(Kind.DECISION, "a")]
+    assert why(play, "r2") == [(Kind.DECISION, "b")]
 
 
 def test_many_leases_are_counted() -> None:
@@ -53,7 +109,8 @@ def test_many_leases_are_counted() -> None:
         play.ask(f"more{number}", "a")
     play.ask("r2", "b")
     found = why(play, "r2")
-    assert len(found) == 21
+    assert len(found) == 22
+    assert found[:21] == [(Kind.LEASE, "a")] * 21
 
 
 def test_a_plan_of_somebody_else_is_named() -> None:
