@@ -5,7 +5,8 @@ Changes nothing. Called by ``questions.py``.
 
 import itertools
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 from config.types import ModelSettings, Settings
 from protocol.control import (
@@ -93,11 +94,26 @@ def queue(board: Board) -> QueueReply:
     """The oldest waiting requests."""
     now = clock.now()
     rows: list[QueueRow] = []
-    positions: dict[ModelId, int] = {}
+    lines: dict[ModelId, _Line] = {}
     for waiter in itertools.islice(board.waiters.values(), MOST_ROWS):
-        positions[waiter.model] = positions.get(waiter.model, 0) + 1
-        rows.append(_queue_row(board, waiter, positions[waiter.model], now))
+        line = lines.get(waiter.model) or lines.setdefault(waiter.model, _line(board, waiter.model, now))
+        rows.append(_queue_row(waiter, line, now))
     return QueueReply(rows=tuple(rows), total=len(board.waiters))
+
+
+@dataclass(slots=True)
+class _Line:
+    """The queue of one model. ``blockers``: the same for all who stand in it."""
+
+    phase: str
+    blockers: tuple[explain.Blocker, ...]
+    estimates: Iterator[float]
+    passed: int = 0
+
+
+def _line(board: Board, name: ModelId, now: float) -> _Line:
+    model = board.models[name]
+    return _Line(str(model.phase), explain.blockers(board, model, now), explain.estimates(board, model, now))
 
 
 def explained(board: Board, text: str) -> ExplainReply | Failed:
@@ -112,7 +128,8 @@ def explained(board: Board, text: str) -> ExplainReply | Failed:
     if waiter is None:
         lease = board.leases[board.lease_of[calls[0]]]
         return ExplainReply(row=_granted_row(board, lease, now), lease=lease.id)
-    position = 1 + list(board.models[waiter.model].waiting).index(waiter.call)
+    line = _line(board, waiter.model, now)
+    rows = [_queue_row(each, line, now) for each in board.models[waiter.model].waiting.values()]
     blockers = tuple(
         BlockerRow(
             kind=str(found.kind),
@@ -120,23 +137,24 @@ def explained(board: Board, text: str) -> ExplainReply | Failed:
             text=found.text,
             left=None if found.until is None else max(0.0, found.until - now),
         )
-        for found in explain.blockers(board, waiter, now)
+        for found in line.blockers
     )
-    return ExplainReply(row=_queue_row(board, waiter, position, now), blockers=blockers)
+    return ExplainReply(row=next(row for row in rows if row.call == waiter.call), blockers=blockers)
 
 
-def _queue_row(board: Board, waiter: Waiter, position: int, now: float) -> QueueRow:
-    model = board.models[waiter.model]
-    first = explain.blockers(board, waiter, now)[0]
+def _queue_row(waiter: Waiter, line: _Line, now: float) -> QueueRow:
+    """The next one in the line."""
+    line.passed += 1
+    first = line.blockers[0]
     return QueueRow(
         call=waiter.call,
         model=waiter.model,
-        phase=str(model.phase),
+        phase=line.phase,
         caller=waiter.caller,
-        position=position,
+        position=line.passed,
         waited=now - waiter.arrived,
         left=None if waiter.deadline == NEVER else max(0.0, waiter.deadline - now),
-        estimate=explain.estimate(board, model, waiter, now),
+        estimate=next(line.estimates),
         waits_for=f"{first.kind} of {first.model}: {first.text}",
     )
 

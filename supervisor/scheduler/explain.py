@@ -4,6 +4,7 @@ Each waiting request can name its blockers (design.md, invariant 4). Asked by ``
 ``swapctl queue`` and ``swapctl explain``, by ``requests.py`` for ``Retry-After``, and by the tests.
 """
 
+from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import StrEnum
@@ -42,19 +43,23 @@ class Blocker:
     until: float | None = None
 
 
-def estimate(board: Board, model: ModelState, waiter: Waiter | None, now: float) -> float:
-    """Seconds until this request, or a newcomer, gets its lease; what cannot be known is left out."""
+def estimates(board: Board, model: ModelState, now: float) -> Iterator[float]:
+    """Seconds until each waiting request of a model gets its lease, in order, and then a newcomer.
+
+    What cannot be known is left out.
+    """
+    start = _start_left(board, model, now)
+    service = model.service.or_else(UNKNOWN_SERVICE)
     ahead = len(model.leases)
-    for other in model.waiting.values():
-        if other is waiter:
-            break
-        ahead += other.worker is not None
-    return wait(
-        start=_start_left(board, model, now),
-        ahead=ahead,
-        limit=model.rule.limit,
-        service=model.service.or_else(UNKNOWN_SERVICE),
-    )
+    for waiter in (*model.waiting.values(), None):
+        yield wait(start=start, ahead=ahead, limit=model.rule.limit, service=service)
+        ahead += waiter is not None and waiter.worker is not None
+
+
+def estimate(board: Board, model: ModelState, waiter: Waiter | None, now: float) -> float:
+    """The same for one of them; None: for a newcomer."""
+    everybody = zip((*model.waiting.values(), None), estimates(board, model, now), strict=True)
+    return next(seconds for one, seconds in everybody if one is waiter)
 
 
 def _start_left(board: Board, model: ModelState, now: float) -> float:
@@ -70,9 +75,8 @@ def _start_left(board: Board, model: ModelState, now: float) -> float:
     return max(services, default=0.0) + swap
 
 
-def blockers(board: Board, waiter: Waiter, now: float) -> tuple[Blocker, ...]:
-    """What this waiting request waits for; never empty."""
-    model = board.models[waiter.model]
+def blockers(board: Board, model: ModelState, now: float) -> tuple[Blocker, ...]:
+    """What the waiting requests of a model wait for; never empty."""
     match model.phase:
         case Phase.READY:
             free = Blocker(Kind.DECISION, model.id, "the policy serves it when it sees fit")

@@ -16,7 +16,7 @@ from tests.support.playbook import Play, memory_rules, rules_for
 
 def found_for(play: Play, call: str) -> tuple[Blocker, ...]:
     board = play.core.board
-    return blockers(board, board.waiters[CallId(call)], play.now)
+    return blockers(board, board.models[board.waiters[CallId(call)].model], play.now)
 
 
 def why(play: Play, call: str) -> list[tuple[str, str]]:
