@@ -7,54 +7,80 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from protocol.ids import Refusal
+from supervisor.scheduler import effects as do
 from supervisor.scheduler import events as ev
-from tests.support.random_world import EVICTIONS, POLICIES, World, world_for
+from tests.support.random_parts import EVICTIONS, POLICIES
+from tests.support.random_trouble import world_for
+from tests.support.random_world import World
 
-STEPS = 60
+SHORT_STEPS, LONG_STEPS = 5_000, 200_000
 SHORT = settings(
     max_examples=150,
-    stateful_step_count=STEPS,
+    stateful_step_count=60,
     deadline=None,
     derandomize=True,
     suppress_health_check=list(HealthCheck),
 )
 LONG = settings(
-    max_examples=200_000 // STEPS,
-    stateful_step_count=STEPS,
-    deadline=None,
+    SHORT,
+    max_examples=1000,
+    derandomize=False,
     database=None,
     phases=[Phase.generate, Phase.shrink],
-    suppress_health_check=list(HealthCheck),
 )
 EVENTS = {event.__name__ for event in ev.Event.__args__}
-EFFECTS = {"Grant", "Refuse", "StartModel", "StopModel", "Cut", "Answer", "WakeAt", "Note"}
+EFFECTS = {effect.__name__ for effect in do.Effect.__args__} - {"ReportProgress"}
+HAPPENINGS = {"cancel crosses grant", "crash", "late ready", "restore", "stopped with leases", "plan given up"}
+REFUSALS = {
+    f"refused: {kind}"
+    for kind in (
+        Refusal.BACKING_OFF, Refusal.OVERLOADED, Refusal.SHUTTING_DOWN, Refusal.START_FAILED, Refusal.STUCK,
+        Refusal.TIMED_OUT, Refusal.UNKNOWN_MODEL, Refusal.UNLOADED,
+    )
+}  # fmt: skip
+PARKING = {"Recall", "park", "reuse", "parked leases"}
+CLAIMS = {"claims room", "drains for it"}
 COMBINATIONS = [(policy, eviction) for policy in POLICIES for eviction in EVICTIONS]
 
 
 def expected(policy: str, eviction: str) -> set[str]:
     """What has to happen at least once; a class that never occurs was not tested."""
-    wanted = EVENTS | EFFECTS | {"restore"}
-    if policy != "strict":
-        wanted |= {"Recall", "park", "reuse"}
-    if policy == "fifo":
-        wanted |= {"claims room", "drains for it"}
+    wanted = EVENTS | EFFECTS | HAPPENINGS | REFUSALS | PARKING | CLAIMS
+    if policy == "strict":
+        wanted -= PARKING
+    if policy != "fifo":
+        wanted -= CLAIMS
+    if eviction == "memory":
+        wanted |= {f"refused: {Refusal.IMPOSSIBLE}"}
     return wanted
 
 
-def run(world: type[World], how: settings, policy: str, eviction: str) -> None:
-    """Run, and say how often each class occurred."""
+def run(
+    world: type[World], how: settings, steps: int, name: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Run until there were enough steps, and say how often each class occurred."""
     run_state_machine_as_test(world, settings=how)
-    print(policy, eviction, dict(sorted(world.seen.items())))
-    missing = {name for name in expected(policy, eviction) if not world.seen[name]}
-    assert not missing, f"never happened: {missing}"
+    while world.seen["steps"] < steps and not how.derandomize:
+        run_state_machine_as_test(world, settings=how)
+    with capsys.disabled():
+        counts = ", ".join(f"{kind} {world.seen[kind]:,}" for kind in sorted(world.seen))
+        print(f"\n{' with '.join(name)}: {counts}")
+    assert world.seen["steps"] >= steps
+    missing = {kind for kind in expected(*name) if not world.seen[kind]}
+    assert not missing, f"never happened: {sorted(missing)}"
 
 
 @pytest.mark.parametrize(("policy", "eviction"), COMBINATIONS)
-def test_the_invariants_hold_under_random_events(policy: str, eviction: str) -> None:
-    run(world_for(policy, eviction), SHORT, policy, eviction)
+def test_the_invariants_hold_under_random_events(
+    policy: str, eviction: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(world_for(policy, eviction), SHORT, SHORT_STEPS, (policy, eviction), capsys)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize(("policy", "eviction"), COMBINATIONS)
-def test_the_invariants_hold_for_two_hundred_thousand_steps(policy: str, eviction: str) -> None:
-    run(world_for(policy, eviction), LONG, policy, eviction)
+def test_the_invariants_hold_for_two_hundred_thousand_steps(
+    policy: str, eviction: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(world_for(policy, eviction), LONG, LONG_STEPS, (policy, eviction), capsys)
