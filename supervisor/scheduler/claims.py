@@ -7,6 +7,7 @@ policy asks for it, one stands at a time. Called by ``core.py``: ``make`` for th
 """
 
 from dataclasses import replace
+from itertools import islice
 
 from protocol.ids import ModelId, Refusal
 from supervisor.scheduler.contracts import Blocked, Evict, Never, Standing, Verdict
@@ -42,7 +43,7 @@ class Claims:
         if model is None or not model.waiting:
             self._end(claim, "nobody waits for it any more")
         elif model.phase is Phase.READY:
-            for waiter in list(model.waiting.values())[: max(0, model.free)]:
+            for waiter in list(islice(model.waiting.values(), max(0, model.free))):
                 self._steps.grant(waiter)
             self._end(claim, "served")
         elif model.phase is Phase.STOPPED:
@@ -77,13 +78,12 @@ class Claims:
 
     def _verdict(self, claim: StandingClaim) -> Verdict:
         """Who must go; what drains already is not exchanged for something else that would do as well."""
-        rule = self._board.rules.eviction
         standing = self._residence.standing(claim.target, claimed=True)
         if claim.draining:
-            verdict = rule.victims(claim.target, _only(claim.draining, standing), allow_busy=True)
+            verdict = self._room.ask(claim.target, _only(claim.draining, standing), allow_busy=True)
             if isinstance(verdict, Evict):
                 return verdict
-        return rule.victims(claim.target, standing, allow_busy=True)
+        return self._room.ask(claim.target, standing, allow_busy=True)
 
     def _drain_exactly(self, claim: StandingClaim, victims: frozenset[ModelId]) -> None:
         self._serve_again(claim.draining - victims)

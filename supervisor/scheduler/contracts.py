@@ -206,6 +206,24 @@ class Never:
 Verdict = Evict | Blocked | Never
 
 
+def forbidden(verdict: Verdict, standing: Mapping[ModelId, Standing], *, allow_busy: bool) -> str | None:
+    """What this contract does not allow about a verdict, or None."""
+    if isinstance(verdict, Never):
+        return None
+    named = verdict.by if isinstance(verdict, Blocked) else verdict.victims
+    for model in sorted(named):
+        entry = standing.get(model)
+        if entry is None:
+            return f"names {model!r}, which does not run"
+        if isinstance(verdict, Blocked) or entry.phase is Phase.STOPPING:
+            continue
+        if not entry.movable:
+            return f"evicts {model!r}, which cannot go"
+        if entry.busy and not allow_busy:
+            return f"evicts {model!r}, which is busy"
+    return None
+
+
 class Eviction(Protocol):
     """Who must go. Pure and silent; models that are stopping already are free victims, taken first."""
 

@@ -7,6 +7,7 @@ carries the effects out. The same events give the same effects.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 from protocol.ids import ModelId
@@ -152,7 +153,7 @@ class Core:
     def _serve(self, model: ModelState, count: int) -> None:
         if model.phase is not Phase.READY:
             raise PolicyMistake(f"the policy serves {model.id!r}, which is {model.phase}")
-        for waiter in list(model.waiting.values())[: min(count, model.free)]:
+        for waiter in list(islice(model.waiting.values(), max(0, min(count, model.free)))):
             self._steps.grant(waiter)
 
     def _make_way(self, model: ModelState) -> None:

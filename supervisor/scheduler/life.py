@@ -71,6 +71,7 @@ class Life:
             self._steps.note(f"{model.id}: stopped")
         model.ready_at = None
         model.stuck_pid = None
+        model.owed.clear()
         self._steps.forget_if_retired(model)
         self._pause_if_due(model)
 

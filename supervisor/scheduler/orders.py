@@ -83,7 +83,7 @@ class Orders:
         for model in kept.values():
             self._board.refile(model)
         self._board.stir()
-        pending = _generations(kept[name] for name in (*removed, *sorted(event.changed)) if name in kept)
+        pending = _generations(model for model in kept.values() if model.retired or model.id in event.changed)
         if pending:
             self.give(Order(pending, StopReason.RELOADED, cut_at=self._steps.now + event.drain_timeout))
 

@@ -11,7 +11,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
 from protocol.ids import ModelId, Refusal
-from supervisor.scheduler.contracts import Blocked, Evict, Never, Standing, Verdict
+from supervisor.scheduler.contracts import Blocked, Evict, Never, Standing, Verdict, forbidden
 from supervisor.scheduler.effects import StopReason
 from supervisor.scheduler.phases import Phase, PlanGivenUp, RoomNeeded
 from supervisor.scheduler.residence import Residence
@@ -101,7 +101,7 @@ class Room:
         if not any(entry.phase is Phase.STUCK for _, entry in entries):
             return False
         standing = {name: entry.standing(movable=True) for name, entry in entries}
-        verdict = self._board.rules.eviction.victims(model.id, standing, allow_busy=True)
+        verdict = self.ask(model.id, standing, allow_busy=True)
         if not isinstance(verdict, Blocked):
             return False
         stuck = [name for name in verdict.by if self._board.models[name].phase is Phase.STUCK]
@@ -114,7 +114,7 @@ class Room:
         """It stays in the queue; whoever is in its way gives back what he keeps for convenience."""
         if by != model.blocked_by:
             model.blocked_by = by
-            self._steps.note(f"{model.id}: waits for {self._names(by)}")
+            self._steps.note(f"{model.id}: waits for {self._names(by) or 'room'}")
         for name in sorted(by, key=lambda name: self._board.models[name].order):
             self._steps.recall(self._board.models[name])
         self._residence.watch(by, claimed=False)
@@ -164,20 +164,27 @@ class Room:
                 self._steps.stop(victim, reason)
 
     def _verdict(self, model: ModelState) -> Verdict:
-        return self._ask(model.id, self._residence.standing(model.id))
+        return self.ask(model.id, self._residence.standing(model.id))
 
     def _verdict_again(self, plan: Plan) -> Verdict:
         """For a plan under way: its own victims, else what stops anyway, before any model that lives."""
         standing = self._residence.standing(plan.target)
         stopping = {name for name, entry in standing.items() if entry.phase is Phase.STOPPING}
         for going in (stopping & plan.victims, stopping):
-            verdict = self._ask(plan.target, _as_if_only(going, standing))
+            verdict = self.ask(plan.target, _as_if_only(going, standing))
             if isinstance(verdict, Evict):
                 return verdict
-        return self._ask(plan.target, standing)
+        return self.ask(plan.target, standing)
 
-    def _ask(self, target: ModelId, standing: Mapping[ModelId, Standing]) -> Verdict:
-        return self._board.rules.eviction.victims(target, standing, allow_busy=False)
+    def ask(self, target: ModelId, standing: Mapping[ModelId, Standing], *, allow_busy: bool = False) -> Verdict:
+        """The verdict of the eviction rule; one that its contract forbids is noted, and then nobody goes."""
+        rule = self._board.rules.eviction
+        verdict = rule.victims(target, standing, allow_busy=allow_busy)
+        mistake = forbidden(verdict, standing, allow_busy=allow_busy)
+        if mistake is None:
+            return verdict
+        self._steps.note(f"the eviction rule {rule.name!r} {mistake}", "error")
+        return Blocked(frozenset())
 
     def _collides(self, plan: Plan, target: ModelId, victims: frozenset[ModelId]) -> bool:
         """Invariant 3, and nothing starts that an older plan would have to wait for."""
@@ -187,7 +194,7 @@ class Room:
 
     def _delays_claim(self, claimed: ModelId, target: ModelId, victims: frozenset[ModelId]) -> bool:
         standing = {name: entry.standing(movable=True) for name, entry in self._entries(claimed)}
-        before = self._board.rules.eviction.victims(claimed, standing, allow_busy=True)
+        before = self.ask(claimed, standing, allow_busy=True)
         if not isinstance(before, Evict):
             return False
         return not self._suffices(claimed, before.victims, target, victims, allow_busy=True)
@@ -204,7 +211,7 @@ class Room:
         """Would the victims ``allowed`` still be enough for ``target`` if ``newcomer`` ran in place of ``gone``?"""
         standing = {name: entry.standing(movable=True) for name, entry in self._entries(target) if name not in gone}
         standing[newcomer] = Standing(phase=Phase.STARTING, busy=True, last_used=self._steps.now, movable=False)
-        verdict = self._board.rules.eviction.victims(target, standing, allow_busy=allow_busy)
+        verdict = self.ask(target, standing, allow_busy=allow_busy)
         return isinstance(verdict, Evict) and verdict.victims <= allowed
 
     def _entries(self, target: ModelId) -> list[tuple[ModelId, ModelState]]:

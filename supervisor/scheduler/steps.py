@@ -52,7 +52,6 @@ class Steps:
         model.ready_at = None
         model.stop_asked = False
         model.ordered = False
-        model.owed.clear()
         self.out.append(do.StartModel(model.id, model.generation))
 
     def stop(self, model: ModelState, reason: do.StopReason) -> None:

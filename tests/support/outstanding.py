@@ -91,7 +91,7 @@ class Outstanding:
                 self.wake = when
             case do.Recall():
                 self._give_back(effect)
-            case do.Note(level="error") if "policy" in effect.text:
+            case do.Note(level="error") if "policy" in effect.text or "eviction rule" in effect.text:
                 raise AssertionError(effect.text)
             case do.Note():
                 for kind in _NOTES:

@@ -54,16 +54,20 @@ def memory_rules(needs: dict[str, int], budget: int, max_wait: float = 60.0) -> 
 
 
 class Play:
-    """One dialogue. ``now`` is virtual time in seconds."""
+    """One dialogue. ``now`` is virtual time in seconds; ``mistakes``: of a policy or rule, are part of it."""
 
-    def __init__(self, rules: Rules) -> None:
+    def __init__(self, rules: Rules, *, mistakes: bool = False) -> None:
         self.core = Core(rules, "i")
         self.now = 100.0
         self.last: list[do.Effect] = []
+        self._mistakes = mistakes
 
     def __rshift__(self, event: ev.Event) -> Self:
         self.last = self.core.handle(event, self.now)
         check(self.core.board, self.last)
+        for effect in self.last:
+            noted = isinstance(effect, do.Note) and effect.level == "error" and "SIGKILL" not in effect.text
+            assert self._mistakes or not noted, effect
         return self
 
     def __lshift__(self, expected: list[do.Effect]) -> Self:
