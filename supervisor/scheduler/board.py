@@ -83,10 +83,16 @@ class Board:
             model.parking.remove(lease.worker)
         _discard(self.leases_by_worker, lease.worker, lease.id)
 
-    def stir(self) -> None:
-        """Something changed that may let a blocked model start or a plan go on."""
+    def stir(self, idle: ModelId | None = None) -> None:
+        """Something changed that may let a blocked model start or a plan go on.
+
+        ``idle``: no more than that this one became idle, which matters to those that it blocked.
+        """
         self.stirred = True
-        self.unjudged |= self.blocked
+        if idle is None:
+            self.unjudged |= self.blocked
+        else:
+            self.unjudged |= {name for name in self.blocked if self._waits_for(self.models[name], idle)}
 
     def refile(self, model: ModelState) -> None:
         """Put a model into the indexes that its phase, leases and waiters call for."""
@@ -137,6 +143,10 @@ class Board:
         for plan in sorted(self.plans.values(), key=lambda plan: plan.number):
             if self.plans.get(plan.target) is plan:
                 yield plan
+
+    @staticmethod
+    def _waits_for(model: ModelState, other: ModelId) -> bool:
+        return not model.blocked_by or other in model.blocked_by
 
     def _note_age(self, model: ModelId) -> None:
         if len(self._by_age) > 4 * len(self.models):

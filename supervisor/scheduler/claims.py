@@ -66,11 +66,9 @@ class Claims:
                 if self._room.refuse_if_stuck(model):
                     self._end(claim, "what is in its way does not end")
                 else:
-                    model.blocked_by = by
                     self._residence.watch(by, claimed=True)
             case Evict(victims):
                 self._drain_exactly(claim, victims)
-                model.blocked_by = victims
                 if all(self._idle(name) for name in victims):
                     claim.draining.clear()
                     self._room.yield_to_claim(model.id, victims)

@@ -83,7 +83,7 @@ class Steps:
         """Take a request out of the queue."""
         model = self._take_out(waiter)
         if not model.waiting and not model.leases:
-            self.board.stir()
+            self.board.stir(idle=model.id)
             self.watch_ttl(model)
 
     def _take_out(self, waiter: Waiter) -> ModelState:
@@ -155,7 +155,7 @@ class Steps:
         model.last_used = max(model.last_used, last_used)
         self.board.refile(model)
         if not model.leases:
-            self.board.stir()
+            self.board.stir(idle=model.id)
             self.watch_ttl(model)
 
     def watch_ttl(self, model: ModelState) -> None:
