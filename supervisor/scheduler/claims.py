@@ -61,12 +61,12 @@ class Claims:
             case Never(reason):
                 self._steps.refuse_all(model, Refusal.IMPOSSIBLE, reason)
                 self._end(claim, "it cannot run")
-            case Blocked(by):
+            case Blocked():
                 self._drain_exactly(claim, frozenset())
                 if self._room.refuse_if_stuck(model):
                     self._end(claim, "what is in its way does not end")
                 else:
-                    self._residence.watch(by, claimed=True)
+                    self._residence.watch(model.id, claimed=True)
             case Evict(victims):
                 self._drain_exactly(claim, victims)
                 if all(self._idle(name) for name in victims):

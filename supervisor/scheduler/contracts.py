@@ -189,8 +189,8 @@ class Evict:
 class Blocked:
     """Not now: ``by`` would have to become idle or movable, or to go.
 
-    The core asks again when a model starts or stops, and when one of ``by`` becomes idle or movable (any, if it
-    is empty). ``by`` holds an immovable model only if every way to make room needs one gone.
+    The core asks again when a model starts, stops or becomes movable, and when one of ``by`` becomes idle (any, if
+    it is empty). ``by`` holds an immovable model only if every way to make room needs one gone.
     """
 
     by: frozenset[ModelId]

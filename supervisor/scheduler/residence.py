@@ -6,8 +6,6 @@ everybody who waited when it became ready has been served, up to its limit. Aske
 ``claims.py``; changes nothing but timers.
 """
 
-from collections.abc import Iterable
-
 from protocol.ids import ModelId
 from supervisor.scheduler.contracts import Policy, Standing
 from supervisor.scheduler.phases import Phase
@@ -31,10 +29,9 @@ class Residence:
             for model in self._board.beside(target)
         }
 
-    def watch(self, names: Iterable[ModelId], *, claimed: bool) -> None:
-        """Look again when the time of these is over; one timer for each model."""
-        for name in sorted(names, key=lambda name: self._board.models[name].order):
-            model = self._board.models[name]
+    def watch(self, target: ModelId, *, claimed: bool) -> None:
+        """Look again when the time of anybody beside ``target`` is over; one timer for each model."""
+        for model in self._board.beside(target):
             until = self._until(model, claimed=claimed)
             if self._steps.now < until < NEVER and until < model.residence_timer:
                 model.residence_timer = until

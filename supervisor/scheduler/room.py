@@ -117,7 +117,7 @@ class Room:
             self._steps.note(f"{model.id}: waits for {self._names(by) or 'room'}")
         for name in sorted(by, key=lambda name: self._board.models[name].order):
             self._steps.recall(self._board.models[name])
-        self._residence.watch(by, claimed=False)
+        self._residence.watch(model.id, claimed=False)
 
     def _review(self, plan: Plan) -> None:
         model = self._board.models[plan.target]

@@ -9,6 +9,7 @@ from supervisor.scheduler.effects import StopReason
 from supervisor.scheduler.evictions.group import Group
 from supervisor.scheduler.phases import Phase
 from supervisor.scheduler.policies.fifo import Fifo
+from supervisor.scheduler.state import Rules
 from tests.support.playbook import Play, grant, matrix_rules, memory_rules, rules_for, start, stop
 
 A, B, C = ModelId("a"), ModelId("b"), ModelId("c")
@@ -136,6 +137,17 @@ def test_min_resident_holds_even_an_idle_model() -> None:
     play.ask("r2", "b") << [do.WakeAt(ready_at + 30.0)]
     play.after(29.0) << []
     play.after(1.0) << [stop("a", 1)]
+
+
+def test_an_idle_model_gives_way_when_its_time_is_over_although_the_busy_one_beside_it_was_named() -> None:
+    rules = memory_rules({"a": 5, "b": 5, "c": 5}, 10)
+    play = Play(Rules(rules.models, Fifo(max_wait=0.0, min_resident=30.0), rules.eviction))
+    play.ask("r1", "a").ready("a", 1)
+    play.now += 40.0
+    play.ask("r2", "c").ready("c", 2).release(2)
+    play.ask("r3", "b") << [do.WakeAt(play.now + 30.0)]
+    assert play.core.board.models[B].blocked_by == {A}
+    play.after(30.0) << [stop("c", 2)]
 
 
 def test_a_long_load_serves_its_waiters_before_a_claim_that_ripened_meanwhile() -> None:
