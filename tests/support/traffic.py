@@ -30,9 +30,9 @@ def rules(models: str, max_wait: float, limit: int = 10) -> Rules:
     return Rules({ModelId(name): rule for name in models}, Fifo(max_wait=max_wait), Groups())
 
 
-def hot_and_rare(max_wait: float) -> Record:
+def hot_and_rare(max_wait: float, seed: int = 1) -> Record:
     """An hour of 0.5 requests/s for a, 0.02 for b; 6 s service, 20 s swap."""
-    rng = random.Random(1)
+    rng = random.Random(seed)
     arrivals = poisson(rng, "a", 0.5, HOUR, 6.0, False) + poisson(rng, "b", 0.02, HOUR, 6.0, False)
     arrivals.sort(key=lambda arrival: arrival.at)
     return World(rules("ab", max_wait), {"a": Cost(20.0), "b": Cost(20.0)}).run(arrivals)
@@ -46,10 +46,20 @@ def two_equal(seed: int, swap: float, max_wait: float = 60.0, hours: float = 6.0
     return World(rules("ab", max_wait), {"a": Cost(swap), "b": Cost(swap)}).run(arrivals)
 
 
-def alternating(rounds: int, swap: float, service: float) -> Record:
+def alternating(rounds: int, swap: float, service: float, max_wait: float = 60.0) -> Record:
     """One caller who asks a, b, a, b …, each as soon as he has the answer before."""
-    world = World(rules("ab", 60.0), {"a": Cost(swap), "b": Cost(swap)})
+    world = World(rules("ab", max_wait), {"a": Cost(swap), "b": Cost(swap)})
     return world.run_closed(Arrival(0.0, "ab"[number % 2], service) for number in range(rounds))
+
+
+LONG_LOAD, RARE_AT = 300.0, 100.0
+
+
+def long_load(max_wait: float) -> Record:
+    """Half an hour of a request for a every second, 6 s service, and one for b while a loads; b starts in 20 s."""
+    hot = [Arrival(float(second), "a", 6.0) for second in range(1800)]
+    arrivals = sorted([*hot, Arrival(RARE_AT, "b", 6.0)], key=lambda arrival: arrival.at)
+    return World(rules("ab", max_wait), {"a": Cost(LONG_LOAD), "b": Cost(20.0)}).run(arrivals)
 
 
 def percentile(ordered: list[float], share: float) -> float:
@@ -80,6 +90,12 @@ def table() -> list[str]:
         for max_wait in (60.0, 0.0):
             record = two_equal(0, swap, max_wait)
             rows.append(_row(f"two at 0.2/s, swap {swap:.0f} s, 6 h", max_wait, record, None))
+    for max_wait in (60.0, 0.0):
+        record = alternating(100, 60.0, 6.0, max_wait)
+        rows.append(_row("one caller, A B A B …, 100 times, swap 60 s", max_wait, record, None))
+    for max_wait in (60.0, 0.0):
+        record = long_load(max_wait)
+        rows.append(_row("1/s for half an hour, loads 300 s, one for another", max_wait, record, record.of("b")[-1]))
     return rows
 
 
