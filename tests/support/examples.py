@@ -9,11 +9,16 @@ ROOT = Path(__file__).parents[2]
 DESIGN = ROOT / "supervisor" / "scheduler" / "design.md"
 
 
-@functools.cache
-def example(name: str) -> ModuleType:
-    """The block that begins with ``# <name>.py``, run as a module."""
+def source(name: str) -> str:
+    """The block that begins with ``# <name>.py``."""
     blocks: list[str] = re.findall(r"```python\n(.*?)```", DESIGN.read_text(), re.DOTALL)
     (text,) = [block for block in blocks if block.startswith(f"# {name}.py\n")]
+    return text
+
+
+@functools.cache
+def example(name: str) -> ModuleType:
+    """The same, run as a module."""
     module = ModuleType(name)
-    exec(compile(text, f"{DESIGN}:{name}", "exec"), module.__dict__)
+    exec(compile(source(name), f"{DESIGN}:{name}", "exec"), module.__dict__)
     return module

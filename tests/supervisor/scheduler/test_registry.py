@@ -10,20 +10,12 @@ from config.types import ModelSettings, Routing
 from protocol.ids import ModelId
 from supervisor.scheduler.policies.fifo import Fifo
 from supervisor.scheduler.registry import build
+from tests.support.strangers import install
 
 MODELS = {
     ModelId("chat"): ModelSettings("chat", (), "", aliases=("gpt-4o", "default")),
     ModelId("embed"): ModelSettings("embed", (), ""),
 }
-ENTRY_POINTS = """[swapyard.policies]
-strict = stranger.scheduling:Strict
-broken = stranger.scheduling:Nothing
-wrong = stranger.scheduling:NUMBER
-
-[swapyard.evictions]
-lru = stranger.scheduling:LeastRecentlyUsed
-absent = stranger.nowhere:Rule
-"""
 
 
 def texts(routing: Routing) -> list[tuple[str, str]]:
@@ -65,20 +57,11 @@ def test_unknown_names_list_the_known_ones() -> None:
 
 @pytest.fixture
 def strangers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A distribution of somebody else, with the tutorial's examples in it."""
-    package = tmp_path / "stranger"
-    package.mkdir()
-    (package / "__init__.py").touch()
-    code = "from tests.support.examples import example\n"
-    code += "Strict = example('strict').Strict\nLeastRecentlyUsed = example('lru').LeastRecentlyUsed\nNUMBER = 3\n"
-    (package / "scheduling.py").write_text(code)
-    info = tmp_path / "stranger-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: stranger\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(ENTRY_POINTS)
+    """Somebody else's distribution is installed."""
+    install(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    for name in ("stranger", "stranger.scheduling"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "stranger"]:
+        monkeypatch.delitem(sys.modules, name)
     importlib.invalidate_caches()
 
 
@@ -100,8 +83,8 @@ def test_a_strangers_class_that_cannot_be_used_is_named_and_is_no_traceback() ->
     assert texts(Routing(policy="broken", eviction="absent")) == [
         (
             "routing.scheduler.use",
-            "the policy 'broken' (stranger.scheduling:Nothing) cannot be loaded: "
-            "AttributeError: module 'stranger.scheduling' has no attribute 'Nothing'",
+            "the policy 'broken' (stranger.strict:Nothing_) cannot be loaded: "
+            "AttributeError: module 'stranger.strict' has no attribute 'Nothing_'",
         ),
         (
             "routing.router.use",
@@ -109,7 +92,9 @@ def test_a_strangers_class_that_cannot_be_used_is_named_and_is_no_traceback() ->
             "ModuleNotFoundError: No module named 'stranger.nowhere'",
         ),
     ]
+    (problem,) = texts(Routing(policy="raising"))
+    assert problem[1].endswith("cannot be loaded: RuntimeError: no licence")
     (problem,) = texts(Routing(policy="wrong"))
-    assert problem[1].startswith("stranger.scheduling:NUMBER is no policy: it has no parse")
+    assert problem[1].startswith("stranger.numbers:NUMBER is no policy: it has no parse")
     (problem,) = texts(Routing(policy="unknown"))
-    assert "known: fifo, broken, strict, wrong" in problem[1]
+    assert "known: fifo, broken, raising, strict, wrong" in problem[1]
