@@ -7,7 +7,7 @@
 from typing import Any, Self
 
 from config.sets import compile_sets
-from protocol.ids import CallId, LeaseId, ModelId, WorkerId
+from protocol.ids import CallId, LeaseId, ModelId, Refusal, WorkerId
 from supervisor.scheduler import effects as do
 from supervisor.scheduler import events as ev
 from supervisor.scheduler.contracts import Policy
@@ -16,6 +16,7 @@ from supervisor.scheduler.evictions.group import Group, Groups
 from supervisor.scheduler.evictions.matrix import Matrix
 from supervisor.scheduler.evictions.memory import Memory
 from supervisor.scheduler.invariants import check
+from supervisor.scheduler.phases import Phase
 from supervisor.scheduler.policies.fifo import Fifo
 from supervisor.scheduler.state import ModelRule, Rules
 
@@ -100,6 +101,27 @@ class Play:
     def release(self, number: int) -> Self:
         """The ``number``-th lease ends."""
         return self >> ev.LeaseReleased(LeaseId(f"i/L{number}"), self.now)
+
+    def reload(self, rules: Rules, *changed: str, drain_timeout: float = 300.0) -> Self:
+        """New rules; ``changed`` models have to restart to follow them."""
+        return self >> ev.RulesChanged(rules, frozenset(map(ModelId, changed)), drain_timeout)
+
+
+def running_a(**rule: Any) -> Play:
+    """Model a is ready (generation 1) and serves call r1 under lease 1; b and c have never run."""
+    play = Play(rules_for("a", "b", "c", **rule))
+    play.ask("r1", "a") << [start("a", 1)]
+    return play.ready("a", 1) << [grant("r1", 1, "a", 1)]
+
+
+def refused(play: Play) -> list[tuple[str, Refusal]]:
+    """Who was refused by the last event, and how."""
+    return [(effect.call, effect.refusal) for effect in play.last if isinstance(effect, do.Refuse)]
+
+
+def phase(play: Play, model: str) -> Phase:
+    """Where a model stands."""
+    return play.core.board.models[ModelId(model)].phase
 
 
 def start(model: str, generation: int) -> do.StartModel:

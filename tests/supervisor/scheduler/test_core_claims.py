@@ -10,7 +10,7 @@ from supervisor.scheduler.evictions.group import Group
 from supervisor.scheduler.phases import Phase
 from supervisor.scheduler.policies.fifo import Fifo
 from supervisor.scheduler.state import Rules
-from tests.support.playbook import Play, grant, matrix_rules, memory_rules, rules_for, start, stop
+from tests.support.playbook import Play, grant, matrix_rules, memory_rules, phase, rules_for, start, stop
 
 A, B, C = ModelId("a"), ModelId("b"), ModelId("c")
 
@@ -22,10 +22,6 @@ def busy_a(max_wait: float = 60.0, load: float = 0.0, **rule: Any) -> Play:
     play.now += load
     play.ready("a", 1) << [grant("r1", 1, "a", 1)]
     return play
-
-
-def phase(play: Play, model: ModelId) -> Phase:
-    return play.core.board.models[model].phase
 
 
 def test_a_blocked_request_claims_room_when_it_has_waited_long_enough() -> None:

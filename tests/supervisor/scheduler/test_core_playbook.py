@@ -1,7 +1,5 @@
 """The decisions of the core, one dialogue each (``supervisor/scheduler/design.md``)."""
 
-from typing import Any
-
 import pytest
 
 from protocol.ids import CallId, LeaseId, ModelId, Refusal, WorkerId
@@ -10,7 +8,7 @@ from supervisor.scheduler import events as ev
 from supervisor.scheduler.effects import StopReason
 from supervisor.scheduler.evictions.group import Group
 from supervisor.scheduler.phases import IllegalTransition, Phase
-from tests.support.playbook import WORKER, Play, grant, rules_for, start, stop
+from tests.support.playbook import WORKER, Play, grant, rules_for, running_a, start, stop
 
 A, B, C = ModelId("a"), ModelId("b"), ModelId("c")
 
@@ -18,14 +16,6 @@ A, B, C = ModelId("a"), ModelId("b"), ModelId("c")
 def refusal(play: Play) -> tuple[Refusal, float | None]:
     (effect,) = [effect for effect in play.last if isinstance(effect, do.Refuse)]
     return effect.refusal, effect.retry_after
-
-
-def running_a(**rule: Any) -> Play:
-    """Model a is ready (generation 1) and serves call r1 under lease 1."""
-    play = Play(rules_for("a", "b", "c", **rule))
-    play.ask("r1", "a") << [start("a", 1)]
-    play.ready("a", 1) << [grant("r1", 1, "a", 1)]
-    return play
 
 
 def test_a_request_starts_its_model_and_is_granted_when_it_is_ready() -> None:
@@ -188,159 +178,6 @@ def test_a_lost_worker_ends_its_leases_and_its_calls() -> None:
     assert not play.core.board.leases
 
 
-def test_an_unload_refuses_who_waits_cuts_the_streams_and_answers_at_the_exit() -> None:
-    play = running_a(limit=1)
-    play.ask("r2", "a") << []
-    play >> ev.UnloadAsked(CallId("u"), (A,))
-    text = "model 'a' was unloaded"
-    play << [
-        do.Refuse(CallId("r2"), WORKER, Refusal.UNLOADED, text),
-        do.Cut(WORKER, LeaseId("i/L1")),
-        stop("a", 1, StopReason.UNLOADED),
-    ]
-    play.ask("r3", "a") << []
-    play.exited("a", 1) << [start("a", 2), do.Answer(CallId("u"))]
-    play.ready("a", 2) << [grant("r3", 2, "a", 2)]
-
-
-def test_an_unload_during_a_load_stops_it_and_a_late_ready_moves_nobody() -> None:
-    play = Play(rules_for("a"))
-    play.ask("r1", "a") << [start("a", 1)]
-    play >> ev.UnloadAsked(CallId("u"))
-    assert play.last[-1] == stop("a", 1, StopReason.UNLOADED) or stop("a", 1, StopReason.UNLOADED) in play.last
-    play.ready("a", 1) << []
-    play.ask("r2", "a") << []
-    play.exited("a", 1) << [start("a", 2), do.Answer(CallId("u"))]
-    play.ready("a", 1) << []
-    play.ready("a", 2) << [grant("r2", 1, "a", 2)]
-
-
-def test_an_unload_while_making_room_cancels_the_plan_and_answers() -> None:
-    play = running_a()
-    play.release(1)
-    play.ask("r2", "b") << [stop("a", 1)]
-    play >> ev.UnloadAsked(CallId("u"), (B,))
-    play << [do.Refuse(CallId("r2"), WORKER, Refusal.UNLOADED, "model 'b' was unloaded"), do.Answer(CallId("u"))]
-    play.exited("a", 1) << []
-
-
-def test_an_unload_of_a_stopped_model_answers_at_once() -> None:
-    play = Play(rules_for("a"))
-    play >> ev.UnloadAsked(CallId("u"))
-    play << [do.Answer(CallId("u"))]
-
-
-def test_a_drain_refuses_nobody_and_waits_for_the_leases() -> None:
-    play = running_a()
-    play >> ev.UnloadAsked(CallId("u"), (A,), drain=True)
-    play << []
-    play.ask("r2", "a") << []
-    play.release(1) << [stop("a", 1, StopReason.DRAINED)]
-    play.exited("a", 1) << [start("a", 2), do.Answer(CallId("u"))]
-
-
-def test_a_drain_of_a_starting_model_serves_its_waiters_first() -> None:
-    play = Play(rules_for("a"))
-    play.ask("r1", "a")
-    play >> ev.UnloadAsked(CallId("u"), (A,), drain=True)
-    play << []
-    play.ready("a", 1) << [grant("r1", 1, "a", 1)]
-    play.release(1) << [stop("a", 1, StopReason.DRAINED)]
-    play.exited("a", 1) << [do.Answer(CallId("u"))]
-
-
-def test_two_drains_are_both_answered() -> None:
-    play = running_a()
-    play >> ev.UnloadAsked(CallId("u1"), (A,), drain=True) >> ev.UnloadAsked(CallId("u2"), (A,), drain=True)
-    play.release(1) << [stop("a", 1, StopReason.DRAINED)]
-    play.exited("a", 1) << [do.Answer(CallId("u1")), do.Answer(CallId("u2"))]
-
-
-def test_a_failed_start_refuses_its_waiters_and_pauses() -> None:
-    play = Play(rules_for("a"))
-    play.ask("r1", "a")
-    play >> ev.ModelStartFailed(A, 1, "exited with status 3")
-    assert refusal(play) == (Refusal.START_FAILED, 1.0)
-    play.exited("a", 1) << []
-    assert play.core.board.models[A].phase is Phase.BACKING_OFF
-    play.ask("r2", "a")
-    assert refusal(play) == (Refusal.BACKING_OFF, 1.0)
-    play.after(1.0) << []
-    play.ask("r3", "a") << [start("a", 2)]
-
-
-def test_a_model_that_dies_at_every_start_is_started_four_times_in_ten_seconds() -> None:
-    play = Play(rules_for("a"))
-    starts = 0
-    for tick in range(100):
-        play.ask(f"r{tick}", "a")
-        if any(isinstance(effect, do.StartModel) for effect in play.last):
-            starts += 1
-            play.exited("a", starts, "exited with status 1")
-        play.after(0.1)
-    assert starts == 4
-
-
-def test_a_failing_model_does_not_evict_a_healthy_one_while_it_pauses() -> None:
-    play = running_a()
-    play.release(1)
-    play.ask("r2", "b") << [stop("a", 1)]
-    play.exited("a", 1) << [start("b", 2)]
-    play.exited("b", 2, "exited with status 1")
-    play.ask("r3", "a") << [start("a", 3)]
-    play.ready("a", 3).release(2)
-    play.ask("r4", "b")
-    assert refusal(play)[0] is Refusal.BACKING_OFF
-    assert play.core.board.models[A].phase is Phase.READY
-
-
-def test_the_first_crash_of_a_ready_model_costs_no_pause_and_keeps_its_waiters() -> None:
-    play = running_a(limit=1)
-    play.ask("r2", "a") << []
-    play.exited("a", 1, "was killed by SIGKILL") << [start("a", 2)]
-    play.ready("a", 2) << [grant("r2", 2, "a", 2)]
-    play.exited("a", 2, "was killed by SIGKILL") << []
-    assert play.core.board.models[A].phase is Phase.BACKING_OFF
-
-
-def test_sixty_ready_seconds_and_a_reset_clear_the_account() -> None:
-    play = running_a()
-    play.exited("a", 1) << []
-    play.ask("r2", "a") << [start("a", 2)]
-    play.ready("a", 2)
-    play.now += 60.0
-    play.exited("a", 2) << []
-    assert play.core.board.models[A].phase is Phase.STOPPED
-    play.ask("r3", "a").exited("a", 3)
-    assert play.core.board.models[A].phase is Phase.BACKING_OFF
-    play >> ev.ResetAsked(CallId("x"), A)
-    play << [do.Answer(CallId("x"))]
-    play.ask("r4", "a") << [start("a", 4)]
-
-
-def test_a_victim_that_does_not_die_refuses_who_needs_its_room_and_itself() -> None:
-    play = running_a()
-    play.release(1)
-    play.ask("r2", "b") << [stop("a", 1)]
-    play >> ev.StopOverdue(A, 1, 4711)
-    assert refusal(play)[0] is Refusal.STUCK
-    play.ask("r3", "a")
-    assert refusal(play)[0] is Refusal.STUCK
-    play.ask("r4", "c")
-    (refused,) = [effect for effect in play.last if isinstance(effect, do.Refuse)]
-    assert "4711" in refused.text
-    play.exited("a", 1) << []
-    play.ask("r5", "c") << [start("c", 2)]
-
-
-def test_an_unload_of_a_model_that_does_not_die_is_answered_as_stuck() -> None:
-    play = running_a()
-    play >> ev.UnloadAsked(CallId("u"), (A,))
-    play >> ev.StopOverdue(A, 1, 4711)
-    (answer,) = [effect for effect in play.last if isinstance(effect, do.Answer)]
-    assert answer.refusal is Refusal.STUCK
-
-
 def test_a_crowd_beyond_limit_and_queue_is_refused() -> None:
     play = Play(rules_for("a", limit=2, queue_limit=1))
     for number in range(3):
@@ -382,45 +219,6 @@ def test_an_unknown_model_is_refused() -> None:
     play << [do.Answer(CallId("l"), Refusal.UNKNOWN_MODEL, "there is no such model")]
 
 
-def test_shutdown_refuses_who_waits_lets_streams_end_and_then_answers() -> None:
-    play = running_a()
-    play.ask("r2", "b") << []
-    play >> ev.ShutdownAsked(CallId("s"), 30.0)
-    assert refusal(play)[0] is Refusal.SHUTTING_DOWN
-    play.ask("r3", "a")
-    assert refusal(play)[0] is Refusal.SHUTTING_DOWN
-    play.release(1) << [stop("a", 1, StopReason.SHUTDOWN)]
-    play.exited("a", 1) << [do.Answer(CallId("s"))]
-
-
-def test_shutdown_cuts_what_outlasts_the_grace_and_a_second_one_hurries() -> None:
-    play = running_a()
-    play >> ev.ShutdownAsked(CallId("s"), 30.0)
-    play << []
-    play >> ev.ShutdownAsked(CallId("s2"), 0.0)
-    play << [do.Cut(WORKER, LeaseId("i/L1")), stop("a", 1, StopReason.SHUTDOWN)]
-    play.exited("a", 1) << [do.Answer(CallId("s")), do.Answer(CallId("s2"))]
-
-
-def test_new_rules_keep_what_runs_drain_what_changed_and_refuse_what_is_gone() -> None:
-    beside = Group(swap=False)
-    groups = {"a": beside, "b": beside}
-    play = Play(rules_for("a", "b", groups=groups))
-    play.ask("r1", "a").ready("a", 1)
-    play.ask("r2", "b").ready("b", 2)
-    play >> ev.RulesChanged(rules_for("a", "c", groups=groups), frozenset({A}), drain_timeout=60.0)
-    play << []
-    play.ask("r3", "b")
-    assert refusal(play)[0] is Refusal.UNKNOWN_MODEL
-    play.ask("r4", "a") << []
-    play.release(1) << [stop("a", 1, StopReason.RELOADED)]
-    play.exited("a", 1)
-    play.after(60.0)
-    assert do.Cut(WORKER, LeaseId("i/L2")) in play.last
-    play.exited("b", 2)
-    assert B not in play.core.board.models
-
-
 def test_a_result_the_table_forbids_is_an_error_and_changes_nothing() -> None:
     play = running_a()
     with pytest.raises(IllegalTransition):
@@ -447,32 +245,6 @@ def test_two_starts_of_one_group_do_not_share_the_victim_both_need() -> None:
     play.exited("a", 1) << [start("b", 2), start("c", 3)]
 
 
-def test_an_exit_that_was_asked_for_never_counts_as_a_failure() -> None:
-    play = running_a(ttl=1.0)
-    play.release(1)
-    for generation in (1, 2, 3):
-        play.after(1.0) << [stop("a", generation, StopReason.TTL)]
-        play.exited("a", generation, "was killed by SIGTERM")
-        assert play.core.board.models[A].phase is Phase.STOPPED
-        assert play.core.board.models[A].failures.failures == 0
-        play.ask(f"again{generation}", "a") << [start("a", generation + 1)]
-        play.ready("a", generation + 1).release(generation + 1)
-
-
-def test_late_results_of_other_generations_move_nobody_whatever_they_are() -> None:
-    play = running_a()
-    for event in (ev.ModelStartFailed(A, 7, "no"), ev.StopOverdue(A, 7, 1), ev.ModelReady(ModelId("z"), 1)):
-        play >> event
-        play << []
-    assert play.core.board.models[A].phase is Phase.READY
-
-
-def test_a_reset_of_an_unknown_model_is_refused() -> None:
-    play = Play(rules_for("a"))
-    play >> ev.ResetAsked(CallId("q"), ModelId("z"))
-    play << [do.Answer(CallId("q"), Refusal.UNKNOWN_MODEL, "there is no such model")]
-
-
 def test_a_load_of_a_model_that_drains_for_a_claim_is_answered_when_it_serves_again() -> None:
     play = running_a()
     play.ask("r2", "b").after(60.0)
@@ -480,10 +252,3 @@ def test_a_load_of_a_model_that_drains_for_a_claim_is_answered_when_it_serves_ag
     play << []
     play >> ev.RequestAbandoned(CallId("r2"))
     play << [do.Answer(CallId("l"))]
-
-
-def test_a_load_that_waits_is_refused_by_an_unload() -> None:
-    play = running_a()
-    play >> ev.LoadAsked(CallId("l"), B)
-    play >> ev.UnloadAsked(CallId("u"), (B,))
-    play << [do.Answer(CallId("l"), Refusal.UNLOADED, "model 'b' was unloaded"), do.Answer(CallId("u"))]

@@ -1,37 +1,32 @@
 """What went wrong in schedulers of this kind, one dialogue each: no lost wake-up, no double stop, nobody forgotten."""
 
-from typing import Any
-
 import pytest
 
 from protocol.ids import CallId, LeaseId, ModelId, Refusal, WorkerId
 from supervisor.scheduler import effects as do
 from supervisor.scheduler import events as ev
 from supervisor.scheduler.effects import StopReason
-from supervisor.scheduler.evictions.group import Group, Groups
+from supervisor.scheduler.evictions.group import Group
 from supervisor.scheduler.evictions.memory import Memory
 from supervisor.scheduler.phases import Phase
 from supervisor.scheduler.policies.fifo import Fifo
 from supervisor.scheduler.state import ModelRule, Rules
-from tests.support.playbook import WORKER, Play, grant, matrix_rules, memory_rules, rules_for, start, stop
+from tests.support.playbook import (
+    WORKER,
+    Play,
+    grant,
+    matrix_rules,
+    memory_rules,
+    phase,
+    refused,
+    rules_for,
+    running_a,
+    start,
+    stop,
+)
 
 A, B, C, D = (ModelId(name) for name in "abcd")
 OTHER = WorkerId("1.2.w")
-
-
-def running_a(**rule: Any) -> Play:
-    play = Play(rules_for("a", "b", "c", **rule))
-    play.ask("r1", "a") << [start("a", 1)]
-    play.ready("a", 1) << [grant("r1", 1, "a", 1)]
-    return play
-
-
-def refused(play: Play) -> list[tuple[str, Refusal]]:
-    return [(effect.call, effect.refusal) for effect in play.last if isinstance(effect, do.Refuse)]
-
-
-def phase(play: Play, model: ModelId) -> Phase:
-    return play.core.board.models[model].phase
 
 
 def test_a_request_arriving_while_its_model_stops_by_ttl_is_served_after_the_restart() -> None:
@@ -240,24 +235,10 @@ def test_the_time_to_live_asks_parked_leases_back_before_it_stops_their_model() 
     play.after(0.0) << [stop("a", 1, StopReason.TTL)]
 
 
-def test_a_parked_lease_that_was_used_again_keeps_its_model() -> None:
-    play = Play(rules_for("a", parking=True, ttl=10.0))
-    play.ask("r1", "a").ready("a", 1)
-    play >> ev.ExchangesReported(A, 1, 1, (0.5,), play.now)
-    play.now += 6.0
-    play >> ev.ExchangesReported(A, 1, 3, (0.5, 0.4, 0.6), play.now)
-    play.after(4.0) << []
-    play.after(6.0) << [do.Recall(WORKER, A, 1, 1)]
-
-
-def reload(play: Play, rules: Rules, **more: float) -> Play:
-    return play >> ev.RulesChanged(rules, drain_timeout=more.get("drain_timeout", 300.0))
-
-
 def test_a_reload_that_removes_a_model_with_waiters_refuses_them_as_unknown() -> None:
     play = running_a()
     play.ask("r2", "b")
-    reload(play, rules_for("a", "c"))
+    play.reload(rules_for("a", "c"))
     assert refused(play) == [("r2", Refusal.UNKNOWN_MODEL)]
     assert B not in play.core.board.models
 
@@ -265,7 +246,7 @@ def test_a_reload_that_removes_a_model_with_waiters_refuses_them_as_unknown() ->
 def test_a_reload_that_lowers_a_limit_binds_at_the_next_grant() -> None:
     play = running_a(limit=3)
     play.ask("r2", "a").ask("r3", "a")
-    reload(play, rules_for("a", "b", "c", limit=1))
+    play.reload(rules_for("a", "b", "c", limit=1))
     play.ask("r4", "a") << []
     play.release(1) << []
     play.release(2) << []
@@ -277,7 +258,7 @@ def test_a_reload_that_forbids_a_running_pair_leaves_it_until_the_next_decision(
     together = Group(swap=False)
     play = Play(rules_for("a", "b", groups={"a": together, "b": together}))
     play.ask("r1", "a").ask("r2", "b").ready("a", 1).ready("b", 2)
-    reload(play, rules_for("a", "b"))
+    play.reload(rules_for("a", "b"))
     play << []
     play.release(1).release(2)
     play.ask("r3", "a") << [grant("r3", 3, "a", 1)]
@@ -291,7 +272,7 @@ def test_a_reload_that_makes_two_plans_under_way_conflict_keeps_the_older_one() 
     play.ask("r2", "c").ready("c", 2).release(2)
     play.ask("r3", "b") << [stop("a", 1)]
     play.ask("r4", "d") << [stop("c", 2)]
-    reload(play, rules_for("a", "b", "c", "d"))
+    play.reload(rules_for("a", "b", "c", "d"))
     assert (phase(play, B), phase(play, D)) == (Phase.MAKING_ROOM, Phase.STOPPED)
     play.exited("a", 1) << []
     play.exited("c", 2) << [start("b", 3)]
@@ -343,49 +324,6 @@ def test_a_parked_lease_idle_beside_a_busy_one_is_asked_back_when_another_worker
     play.release(1) << [grant("r3", 3, "a", 1, OTHER, parkable=True)]
 
 
-def test_nobody_is_refused_as_one_too_many_while_a_parked_lease_may_come_back() -> None:
-    play = Play(rules_for("a", parking=True, limit=1, queue_limit=0))
-    play.ask("r1", "a").ready("a", 1)
-    play.ask("r2", "a") << [do.Recall(WORKER, A, 1, 1)]
-    play.ask("r3", "a")
-    assert refused(play) == [("r3", Refusal.OVERLOADED)]
-    play.release(1) << [grant("r2", 2, "a", 1, parkable=True)]
-
-
-def test_who_waited_for_a_recall_in_vain_is_refused() -> None:
-    play = Play(rules_for("a", parking=True, limit=1, queue_limit=0))
-    play.ask("r1", "a").ready("a", 1)
-    play.ask("r2", "a") << [do.Recall(WORKER, A, 1, 1)]
-    play.after(0.5)
-    assert refused(play) == [("r2", Refusal.OVERLOADED)]
-
-
-def test_a_blocked_request_asks_back_what_is_parked_on_the_model_in_its_way() -> None:
-    play = Play(rules_for("a", "b", parking=True))
-    play.ask("r1", "a").ready("a", 1)
-    play.ask("r2", "b") << [do.Recall(WORKER, A, 1, 1)]
-    play.ask("r3", "a") << [grant("r3", 2, "a", 1)]
-    play.release(1) << []
-    play.release(2) << [stop("a", 1)]
-
-
-def test_an_unload_that_drains_asks_parked_leases_back_and_a_forced_one_cuts_them() -> None:
-    play = Play(rules_for("a", "b", parking=True))
-    play.ask("r1", "a").ready("a", 1)
-    play >> ev.UnloadAsked(CallId("u"), (A,), drain=True)
-    play << [do.Recall(WORKER, A, 1, 1)]
-    play >> ev.UnloadAsked(CallId("v"), (A,))
-    play << [do.Cut(WORKER, LeaseId("i/L1")), stop("a", 1, StopReason.UNLOADED)]
-
-
-def test_reported_exchanges_of_an_older_generation_count_for_nothing() -> None:
-    play = Play(rules_for("a", parking=True, ttl=10.0))
-    play.ask("r1", "a").ready("a", 1)
-    play >> ev.ExchangesReported(A, 7, 5, (9.0,), play.now + 50.0)
-    assert play.core.board.models[A].service.samples == 0
-    assert play.core.board.models[A].last_used == 0.0
-
-
 def test_retry_after_is_an_estimate_from_the_queue_and_what_was_learned() -> None:
     play = Play(rules_for("a", limit=2, queue_limit=2))
     play.ask("r1", "a")
@@ -399,67 +337,3 @@ def test_retry_after_is_an_estimate_from_the_queue_and_what_was_learned() -> Non
     (effect,) = [effect for effect in play.last if isinstance(effect, do.Refuse)]
     # Four are ahead, two at a time, eight seconds each: three leases have to end first.
     assert effect.retry_after == 12.0
-
-
-def test_a_policy_keeps_its_accounts_across_a_reload() -> None:
-    class Counting(Fifo):
-        """Remembers how many events it saw."""
-
-        def snapshot(self) -> dict[str, int]:
-            return {"seen": counts[id(self)]}
-
-        def restore(self, snapshot: object) -> None:
-            assert isinstance(snapshot, dict)
-            counts[id(self)] = snapshot["seen"]
-
-        def observe(self, event: ev.Event, now: float) -> None:
-            counts[id(self)] = counts.get(id(self), 0) + 1
-
-    counts: dict[int, int] = {}
-    models = {A: ModelRule()}
-    first, second = Counting(), Counting()
-    play = Play(Rules(models, first, Groups()))
-    play.ask("r1", "a").ready("a", 1)
-    reload(play, Rules(models, second, Groups()))
-    assert counts[id(second)] == 3
-
-
-def test_a_reload_that_makes_the_claimed_model_impossible_refuses_it_and_lets_its_victims_serve() -> None:
-    play = Play(memory_rules({"a": 6, "b": 6}, 10))
-    play.ask("r1", "a").ready("a", 1).ask("r2", "b").after(60.0)
-    assert phase(play, A) is Phase.DRAINING
-    reload(play, memory_rules({"a": 6, "b": 11}, 10))
-    assert refused(play) == [("r2", Refusal.IMPOSSIBLE)]
-    assert phase(play, A) is Phase.READY
-
-
-def test_a_reload_that_makes_a_plans_target_impossible_refuses_it() -> None:
-    play = Play(memory_rules({"a": 6, "b": 6}, 10))
-    play.ask("r1", "a").ready("a", 1).release(1).ask("r2", "b") << [stop("a", 1)]
-    reload(play, memory_rules({"a": 6, "b": 11}, 10))
-    assert refused(play) == [("r2", Refusal.IMPOSSIBLE)]
-    assert phase(play, B) is Phase.STOPPED
-
-
-def test_a_reload_that_makes_two_plans_share_their_victims_keeps_the_older_one() -> None:
-    pair, other = Group(swap=True, exclusive=False), Group(swap=True, exclusive=False)
-    play = Play(rules_for("a", "b", "c", "d", groups={"a": pair, "b": pair, "c": other, "d": other}))
-    play.ask("r1", "a").ready("a", 1).release(1)
-    play.ask("r2", "c").ready("c", 2).release(2)
-    play.ask("r3", "b") << [stop("a", 1)]
-    play.ask("r4", "d") << [stop("c", 2)]
-    reload(play, matrix_rules({"one": "a & c", "two": "b & d"}, "abcd"))
-    assert (phase(play, B), phase(play, D)) == (Phase.MAKING_ROOM, Phase.STOPPED)
-    play.exited("a", 1) << []
-    play.exited("c", 2) << [start("b", 3), start("d", 4)]
-
-
-def test_the_order_that_breaks_ties_has_no_ties_after_a_reload() -> None:
-    play = running_a()
-    play.release(1)
-    play >> ev.LoadAsked(CallId("l"), B)
-    reload(play, rules_for("c", "a"))
-    assert [(model.id, model.order) for model in play.core.board.models.values()] == [("c", 0), ("a", 1)]
-    play = running_a()
-    reload(play, rules_for("b", "c"))
-    assert [(model.id, model.order) for model in play.core.board.models.values()] == [("b", 0), ("c", 1), ("a", 2)]
