@@ -163,11 +163,9 @@ class Board:
 
 
 def _discard(index: dict[_K, dict[_V, None]], key: _K, value: _V) -> None:
-    held = index.get(key)
-    if held is not None:
-        held.pop(value, None)
-        if not held:
-            del index[key]
+    del index[key][value]
+    if not index[key]:
+        del index[key]
 
 
 def _order(model: ModelState) -> int:

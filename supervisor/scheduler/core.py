@@ -130,15 +130,15 @@ class Core:
             match policy.choose(self._view, now):
                 case Serve(name, count):
                     self._serve(self._named(name, once=True), count)
-                case MakeWay(name) if not self._board.closing:
+                case MakeWay(name):
                     self._make_way(self._named(name, once=True))
-                case Claim(name) if not self._board.closing:
+                case Claim(name):
                     self._claim(self._named(name, once=False))
                 case Nothing(until):
                     self._board.asked_again = until
                     return
                 case choice:
-                    raise PolicyMistake(f"policy {policy.name!r} answered {choice}, which is not to be had now")
+                    raise PolicyMistake(f"the policy {policy.name!r} answered {choice!r}, which is no choice")
 
     def _named(self, name: ModelId, *, once: bool) -> ModelState:
         """The model that the policy means; ``once``: it may be named so once during an event."""
@@ -205,7 +205,7 @@ class _View:
 
     def blocked(self) -> Sequence[ModelId]:
         left = self._board.unjudged - self._asked
-        return self._board.by_age(left) if left and not self._board.closing else ()
+        return self._board.by_age(left) if left else ()
 
     def waiting(self, model: ModelId) -> Sequence[Waiting]:
         return [_seen(waiter) for waiter in self._board.models[model].waiting.values()]
@@ -214,7 +214,7 @@ class _View:
         return map(_seen, self._board.waiters.values())
 
     def claimable(self) -> Waiting | None:
-        if self._board.claim is not None or self._board.closing:
+        if self._board.claim is not None:
             return None
         waiter = self._board.oldest_blocked()
         return _seen(waiter) if waiter else None

@@ -73,7 +73,7 @@ class Matrix:
         """Nothing to take over."""
 
     def _weights(self, standing: Mapping[ModelId, Standing]) -> dict[str, int]:
-        """What it takes to lose each: one that cannot go, more than all others; one that stops anyway, next to nothing."""
+        """What each is worth: one that cannot go, more than all others; one that stops anyway, next to nothing."""
         each = len(standing) + 1
         weights: dict[str, int] = {
             model: 1 if entry.phase is Phase.STOPPING else each * self._costs.get(model, 1)

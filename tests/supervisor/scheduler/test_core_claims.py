@@ -1,5 +1,6 @@
 """The claim and residence (design.md, *The claim*), one dialogue for each rule."""
 
+from dataclasses import replace
 from typing import Any
 
 from protocol.ids import CallId, LeaseId, ModelId, Refusal, WorkerId
@@ -9,7 +10,7 @@ from supervisor.scheduler.effects import StopReason
 from supervisor.scheduler.evictions.group import Group
 from supervisor.scheduler.phases import Phase
 from supervisor.scheduler.policies.fifo import Fifo
-from supervisor.scheduler.state import Rules
+from supervisor.scheduler.state import ModelRule, Rules
 from tests.support.playbook import Play, grant, matrix_rules, memory_rules, phase, rules_for, start, stop
 
 A, B, C = ModelId("a"), ModelId("b"), ModelId("c")
@@ -285,3 +286,13 @@ def test_priorities_decide_who_is_tried_first_and_equal_ones_keep_arrival_order(
     play.ready("c", 2) >> ev.LeaseReleased(LeaseId("i/L2"), play.now)
     play << [stop("c", 2)]
     play.exited("c", 2) << [start("b", 3)]
+
+
+def test_what_does_not_concern_a_claim_that_cannot_go_on_may_start() -> None:
+    aside = Group(swap=False, exclusive=False)
+    rules = rules_for("a", "b", "c", groups={"c": aside}, policy=Fifo(5.0))
+    play = Play(replace(rules, models={**rules.models, A: ModelRule(pinned=True)}))
+    play.ask("r1", "a").ready("a", 1).ask("r2", "b").after(5.0)
+    assert play.core.board.claim is not None
+    assert phase(play, A) is Phase.READY
+    play.ask("r3", "c") << [start("c", 2)]

@@ -117,15 +117,40 @@ def test_each_answer_that_the_contract_forbids_is_noted_with_its_reason(answers:
     assert do.Note(text, "error") in play.last
 
 
-def test_nothing_is_started_during_shutdown_whatever_the_policy_says() -> None:
+class Mute(Fifo):
+    """Answers with nothing at all."""
+
+    def choose(self, queue: Queue, now: float) -> Choice:
+        return None  # type: ignore[return-value]
+
+
+def test_an_answer_that_is_no_choice_is_noted() -> None:
+    rules = rules_for("a")
+    play = Play(Rules(rules.models, Mute(), rules.eviction), mistakes=True)
+    play.ask("r1", "a") << [do.Note("the policy 'fifo' answered None, which is no choice", "error")]
+
+
+class Counted(Fifo):
+    """Counts how often it is asked."""
+
+    asked: list[float]
+
+    def choose(self, queue: Queue, now: float) -> Choice:
+        self.asked.append(now)
+        return super().choose(queue, now)
+
+
+def test_a_policy_is_not_asked_during_shutdown_for_then_nobody_waits() -> None:
     rules = rules_for("a", "b")
-    policy = Scripted()
-    object.__setattr__(policy, "answers", [])
-    play = Play(Rules(rules.models, policy, rules.eviction), mistakes=True)
-    play.ask("r1", "a")
-    policy.answers.append(MakeWay(A))
+    policy = Counted()
+    object.__setattr__(policy, "asked", [])
+    play = Play(Rules(rules.models, policy, rules.eviction))
+    play.ask("r1", "a").ask("r2", "b").ready("a", 1)
+    policy.asked.clear()
     play >> ev.ShutdownAsked(CallId("s"), 5.0)
-    assert not [effect for effect in play.last if isinstance(effect, do.StartModel)]
+    play.ask("r3", "a").release(1).exited("a", 1).after(10.0)
+    assert not policy.asked
+    assert not play.core.board.running
 
 
 class Mistaken(Groups):

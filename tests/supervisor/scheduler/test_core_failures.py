@@ -1,13 +1,17 @@
 """Starts that fail, models that crash or do not die, one dialogue each (``design.md``, *Failure*)."""
 
+from dataclasses import replace
+
 from protocol.ids import CallId, ModelId, Refusal
 from supervisor.scheduler import effects as do
 from supervisor.scheduler import events as ev
 from supervisor.scheduler.effects import StopReason
+from supervisor.scheduler.evictions.group import Group
 from supervisor.scheduler.phases import Phase
-from tests.support.playbook import Play, grant, rules_for, running_a, start, stop
+from supervisor.scheduler.state import ModelRule
+from tests.support.playbook import Play, grant, memory_rules, phase, refused, rules_for, running_a, start, stop
 
-A = ModelId("a")
+A, B, C = (ModelId(name) for name in "abc")
 
 
 def refusal(play: Play) -> tuple[Refusal, float | None]:
@@ -116,3 +120,87 @@ def test_a_reset_of_an_unknown_model_is_refused() -> None:
     play = Play(rules_for("a"))
     play >> ev.ResetAsked(CallId("q"), ModelId("z"))
     play << [do.Answer(CallId("q"), Refusal.UNKNOWN_MODEL, "there is no such model")]
+
+
+def test_a_failure_to_start_that_crosses_an_unload_is_no_failure() -> None:
+    play = Play(rules_for("a"))
+    play.ask("r1", "a") >> ev.UnloadAsked(CallId("u"))
+    play >> ev.ModelStartFailed(A, 1, "was killed")
+    play << []
+    play.exited("a", 1) << [do.Answer(CallId("u"))]
+    assert phase(play, A) is Phase.STOPPED
+
+
+def test_a_reset_of_a_model_that_does_not_pause_is_answered_and_forgets_its_failures() -> None:
+    play = running_a()
+    play.exited("a", 1)
+    play >> ev.ResetAsked(CallId("x"), A)
+    play << [do.Answer(CallId("x"))]
+    play.ask("r2", "a").ready("a", 2).exited("a", 2)
+    assert phase(play, A) is Phase.STOPPED
+
+
+def test_pauses_double_up_to_a_minute() -> None:
+    play = Play(rules_for("a"))
+    pauses = []
+    for generation in range(1, 10):
+        play.ask(f"r{generation}", "a") >> ev.ModelStartFailed(A, generation, "no")
+        ((_, pause),) = [refusal(play)]
+        pauses.append(pause)
+        play.exited("a", generation).after(pause or 0.0)
+    assert pauses == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0]
+
+
+def test_an_exit_within_a_minute_of_ready_pauses_only_after_another_failure() -> None:
+    play = running_a()
+    for seconds, expected in ((30.0, Phase.STOPPED), (59.0, Phase.BACKING_OFF), (60.0, Phase.STOPPED)):
+        play.now += seconds
+        play.exited("a", play.core.board.models[A].generation)
+        assert phase(play, A) is expected
+        play.after(1.0).ask(f"again{seconds}", "a").ready("a", play.core.board.models[A].generation)
+
+
+def test_the_end_of_a_pause_that_was_reset_does_not_end_the_next_one() -> None:
+    play = Play(rules_for("a"))
+    play.ask("r1", "a").exited("a", 1, "no")
+    play.after(0.5) >> ev.ResetAsked(CallId("x"), A)
+    play.ask("r2", "a").exited("a", 2, "no")
+    play.after(0.5)
+    assert phase(play, A) is Phase.BACKING_OFF
+    play.after(0.5)
+    assert phase(play, A) is Phase.STOPPED
+
+
+def test_who_has_another_way_waits_for_it_although_a_model_is_stuck() -> None:
+    play = Play(memory_rules({"a": 4, "b": 5, "c": 6}, 10))
+    play.ask("r1", "a").ready("a", 1).ask("r2", "c").ready("c", 2)
+    play >> ev.UnloadAsked(CallId("u"), (A,))
+    play >> ev.StopOverdue(A, 1, 4711)
+    play.ask("r3", "b") << []
+    play.release(2) << [stop("c", 2)]
+    play.exited("c", 2) << [start("b", 3)]
+
+
+def test_a_stuck_model_that_is_in_nobodys_way_refuses_nobody() -> None:
+    aside = Group(swap=False, exclusive=False, persistent=True)
+    rules = rules_for("a", "b", "c", groups={"a": aside})
+    play = Play(replace(rules, models={**rules.models, C: ModelRule(pinned=True)}))
+    play.ask("r1", "a").ready("a", 1).ask("r2", "c").ready("c", 2).release(2)
+    play >> ev.UnloadAsked(CallId("u"), (A,))
+    play >> ev.StopOverdue(A, 1, 4711)
+    play.ask("r3", "b") << []
+    assert play.core.board.models[B].blocked_by == {C}
+
+
+def test_a_stuck_model_still_runs_and_is_no_victim_until_it_exits_after_all() -> None:
+    play = running_a()
+    play >> ev.UnloadAsked(CallId("u"), (A,))
+    play >> ev.StopOverdue(A, 1, 4711)
+    assert A in play.core.board.running
+    play >> ev.StopOverdue(A, 1, 4711)
+    play << []
+    play.ask("r2", "b")
+    assert refused(play) == [("r2", Refusal.STUCK)]
+    play.exited("a", 1) << []
+    assert phase(play, A) is Phase.STOPPED
+    play.ask("r3", "a") << [start("a", 2)]

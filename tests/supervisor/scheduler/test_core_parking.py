@@ -1,19 +1,17 @@
 """Parked leases and their recall, one dialogue each (``design.md``, *Parked leases*)."""
 
-from protocol.ids import CallId, LeaseId, ModelId, Refusal
+from typing import ClassVar
+
+from protocol.ids import CallId, LeaseId, ModelId, Refusal, WorkerId
 from supervisor.scheduler import effects as do
 from supervisor.scheduler import events as ev
 from supervisor.scheduler.effects import StopReason
-from tests.support.playbook import (
-    WORKER,
-    Play,
-    grant,
-    refused,
-    rules_for,
-    stop,
-)
+from supervisor.scheduler.phases import Phase
+from supervisor.scheduler.policies.fifo import Fifo
+from tests.support.playbook import WORKER, Play, grant, phase, refused, rules_for, stop
 
 A = ModelId("a")
+OTHER = WorkerId("1.2.w")
 
 
 def test_a_parked_lease_that_was_used_again_keeps_its_model() -> None:
@@ -67,3 +65,79 @@ def test_reported_exchanges_of_an_older_generation_count_for_nothing() -> None:
     play >> ev.ExchangesReported(A, 7, 5, (9.0,), play.now + 50.0)
     assert play.core.board.models[A].service.samples == 0
     assert play.core.board.models[A].last_used == 0.0
+
+
+def test_each_who_waits_asks_one_more_lease_back_and_no_more_than_there_are() -> None:
+    play = Play(rules_for("a", parking=True, limit=3))
+    play.ask("r1", "a").ready("a", 1).ask("r2", "a").ask("r3", "a", OTHER)
+    play.ask("r4", "a") << [do.Recall(WORKER, A, 1, 1), do.Recall(OTHER, A, 1, 1)]
+    # Two are asked back already, whoever has them.
+    play.ask("r5", "a") << []
+    play.ask("r6", "a") << [do.Recall(WORKER, A, 1, 1)]
+    play.ask("r7", "a") << []
+
+
+def test_who_came_later_waits_for_his_own_recall() -> None:
+    play = Play(rules_for("a", parking=True, limit=2, queue_limit=0))
+    play.ask("r1", "a").ready("a", 1).ask("r2", "a")
+    play.ask("r3", "a").after(0.25).ask("r4", "a")
+    play.after(0.25)
+    assert refused(play) == [("r3", Refusal.OVERLOADED)]
+    play.after(0.25)
+    assert refused(play) == [("r4", Refusal.OVERLOADED)]
+
+
+def test_a_policy_that_accounts_for_every_request_gets_no_parked_leases() -> None:
+    class Accounting(Fifo):
+        """Wants to be asked each time."""
+
+        parks: ClassVar[bool] = False
+
+    play = Play(rules_for("a", parking=True, policy=Accounting()))
+    play.ask("r1", "a").ready("a", 1) << [grant("r1", 1, "a", 1)]
+
+
+def test_a_claim_asks_back_what_is_parked_on_its_victims() -> None:
+    play = Play(rules_for("a", "b", parking=True))
+    play.ask("r1", "b").ready("b", 1).release(1)
+    play.ask("r2", "a").exited("b", 1).ready("a", 2) << [grant("r2", 2, "a", 2, parkable=True)]
+    play.ask("r3", "b") << [do.Recall(WORKER, A, 2, 1)]
+    play.after(60.0)
+    assert phase(play, A) is Phase.DRAINING
+    play.release(2) << [stop("a", 2)]
+
+
+def test_a_reload_asks_back_what_is_parked_on_a_model_that_has_to_restart() -> None:
+    play = Play(rules_for("a", parking=True))
+    play.ask("r1", "a").ready("a", 1)
+    play.reload(rules_for("a", parking=True), "a") << [do.Recall(WORKER, A, 1, 1)]
+    play.release(1) << [stop("a", 1, StopReason.RELOADED)]
+
+
+def test_exchanges_on_parked_leases_teach_how_long_one_takes_and_reach_the_policy() -> None:
+    class Listening(Fifo):
+        """Remembers what it observed."""
+
+        def observe(self, event: ev.Event, now: float) -> None:
+            heard.append(event)
+
+    heard: list[ev.Event] = []
+    play = Play(rules_for("a", parking=True, policy=Listening()))
+    play.ask("r1", "a").ready("a", 1)
+    reported = ev.ExchangesReported(A, 1, 2, (2.0, 2.0), play.now)
+    play >> reported
+    assert play.core.board.models[A].service.mean == 2.0
+    assert heard[-1] == reported
+
+
+def test_leases_are_not_parked_while_anybody_waits_for_room() -> None:
+    play = Play(rules_for("a", "b", parking=True, limit=2))
+    play.ask("r1", "a").ready("a", 1) << [grant("r1", 1, "a", 1, parkable=True)]
+    play.ask("r2", "b").ask("r3", "a") << [grant("r3", 2, "a", 1)]
+
+
+def test_a_worker_that_gave_one_of_two_parked_leases_back_is_asked_for_the_other_one_only() -> None:
+    play = Play(rules_for("a", "b", parking=True))
+    play.ask("r1", "a").ready("a", 1).ask("r2", "a")
+    play.release(1) << []
+    play.ask("r3", "b") << [do.Recall(WORKER, A, 1, 1)]

@@ -8,6 +8,7 @@ from supervisor.scheduler import events as ev
 from supervisor.scheduler.effects import StopReason
 from supervisor.scheduler.evictions.group import Group
 from supervisor.scheduler.phases import IllegalTransition, Phase
+from supervisor.scheduler.policies.fifo import Fifo
 from tests.support.playbook import WORKER, Play, grant, rules_for, running_a, start, stop
 
 A, B, C = ModelId("a"), ModelId("b"), ModelId("c")
@@ -252,3 +253,25 @@ def test_a_load_of_a_model_that_drains_for_a_claim_is_answered_when_it_serves_ag
     play << []
     play >> ev.RequestAbandoned(CallId("r2"))
     play << [do.Answer(CallId("l"))]
+
+
+def test_a_request_that_joins_an_abandoned_start_keeps_it() -> None:
+    play = Play(rules_for("a", "b"))
+    play.ask("r1", "a") >> ev.RequestAbandoned(CallId("r1"))
+    play.ask("r2", "a") << []
+    play.ask("r3", "b") << []
+    play.ready("a", 1) << [grant("r2", 1, "a", 1)]
+
+
+def test_the_index_of_ages_stays_small_under_a_policy_that_never_asks_for_the_oldest() -> None:
+    play = Play(rules_for("a", "b", "c", policy=Fifo(max_wait=0.0)))
+    play.ask("r1", "a").ready("a", 1)
+    for number in range(200):
+        call = CallId(f"again{number}")
+        play.core.handle(ev.RequestArrived(call, B, WORKER), play.now)
+        play.core.handle(ev.RequestArrived(CallId(f"{call}c"), C, WORKER), play.now)
+        play.core.handle(ev.RequestAbandoned(call), play.now)
+        assert len(play.core.board._by_age) <= 13
+    oldest = play.core.board.oldest_blocked()
+    assert oldest is not None
+    assert oldest.call == "again0c"

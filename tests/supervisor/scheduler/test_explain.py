@@ -9,8 +9,10 @@ from protocol.ids import CallId, ModelId
 from supervisor.scheduler import effects as do
 from supervisor.scheduler import events as ev
 from supervisor.scheduler.contracts import Choice, MakeWay, Nothing, Queue
+from supervisor.scheduler.evictions.group import Group
 from supervisor.scheduler.explain import Blocker, Kind, blockers, estimate
 from supervisor.scheduler.policies.fifo import Fifo
+from supervisor.scheduler.state import Rules
 from tests.support.playbook import Play, memory_rules, rules_for
 
 
@@ -87,6 +89,14 @@ def test_a_drain_and_an_unload_are_named_to_who_comes_meanwhile() -> None:
     play >> ev.UnloadAsked(CallId("v"), (ModelId("a"),))
     play.ask("r3", "a")
     assert why(play, "r3") == [(Kind.STOP, "a")]
+
+
+def test_who_needs_the_same_victim_as_a_plan_is_told_of_both() -> None:
+    pair = Group(swap=False)
+    play = busy(groups={"b": pair, "c": pair})
+    play.release(1).ask("r2", "b").ask("r3", "c")
+    assert why(play, "r2") == [(Kind.STOP, "a")]
+    assert why(play, "r3")[:2] == [(Kind.STOP, "a"), (Kind.PLAN, "b")]
 
 
 class Lazy(Fifo):
@@ -180,3 +190,20 @@ def test_every_decision_is_a_note_with_its_reason() -> None:
 def test_a_wake_up_is_asked_for_when_the_claim_will_be_due(waits: float) -> None:
     play = busy(policy=Fifo(max_wait=waits))
     play.ask("r2", "b") << [do.WakeAt(play.now + waits)]
+
+
+def test_who_waits_for_a_model_that_cannot_run_and_was_not_tried_yet_is_told_why() -> None:
+    rules = memory_rules({"a": 5, "b": 11}, 10)
+    play = Play(Rules(rules.models, Lazy(), rules.eviction))
+    play.ask("r1", "b")
+    (found,) = found_for(play, "r1")
+    assert (found.kind, found.text) == (Kind.DECISION, "model 'b' does not fit beside what there is")
+
+
+def test_who_comes_while_a_model_is_stuck_beside_a_busy_one_waits_for_the_busy_one_only() -> None:
+    play = Play(memory_rules({"a": 4, "b": 5, "c": 6}, 10))
+    play.ask("r1", "a").ready("a", 1).ask("r2", "c").ready("c", 2)
+    play >> ev.UnloadAsked(CallId("u"), (ModelId("a"),))
+    play >> ev.StopOverdue(ModelId("a"), 1, 4711)
+    play.ask("r3", "b")
+    assert why(play, "r3") == [(Kind.LEASE, "c"), (Kind.TIMER, "b")]

@@ -79,5 +79,8 @@ def test_settings_are_checked_with_their_paths() -> None:
         ("evict_costs.sdx", "there is no model 'sdx'; did you mean 'sdxl'?"),
         ("evict_costs.sdxl", "found 0, expected 1 or more"),
     ]
-    _, problems = Matrix.parse({}, models)
+    rule, problems = Matrix.parse({}, models)
     assert [problem.path for problem in problems] == ["sets"]
+    assert rule.victims(ModelId("sdxl"), {ModelId("a"): READY}, allow_busy=False) == evict("a")
+    rule, problems = Matrix.parse({"program": program, "evict_costs": {"sdxl": 7}}, models)
+    assert not problems

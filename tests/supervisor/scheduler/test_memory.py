@@ -144,6 +144,13 @@ def test_with_more_candidates_than_are_searched_nobody_goes_without_need() -> No
     assert verdict == evict(*names[:5])
 
 
+def test_with_more_candidates_a_small_one_is_kept_when_a_larger_one_turns_out_to_be_enough() -> None:
+    names = [f"m{number}" for number in range(EXACT + 1)]
+    made = rule({**dict.fromkeys(names, 1), "m1": 5, "t": 5}, budget=len(names) + 4)
+    verdict = made.victims(T, among(**{name: ready(float(at)) for at, name in enumerate(names)}), allow_busy=False)
+    assert verdict == evict("m1")
+
+
 def declared(**more: object) -> ModelSettings:
     return ModelSettings(id="", cmd=(), proxy="", **more)  # type: ignore[arg-type]
 

@@ -1,14 +1,50 @@
 """A core that was restored goes on as the one that it was taken from (random forms: ``test_core_model.py``)."""
 
 import json
+from collections.abc import Callable, Mapping
+
+import pytest
 
 from protocol.ids import CallId, ModelId
 from supervisor.scheduler import effects as do
 from supervisor.scheduler import events as ev
+from supervisor.scheduler.contracts import Standing, Verdict
 from supervisor.scheduler.core import Core
+from supervisor.scheduler.evictions.group import Groups
 from supervisor.scheduler.policies.fifo import Fifo
-from supervisor.scheduler.state import Rules
-from tests.support.playbook import Play, grant, rules_for, start, stop
+from supervisor.scheduler.state import ModelRule, Rules
+from tests.support.playbook import Play, grant, matrix_rules, memory_rules, rules_for, start, stop
+
+
+class Remembering(Fifo):
+    """Counts what it observes."""
+
+    seen = 0
+
+    def observe(self, event: ev.Event, now: float) -> None:
+        object.__setattr__(self, "seen", self.seen + 1)
+
+    def snapshot(self) -> ev.Snapshot:
+        return {"seen": self.seen}
+
+    def restore(self, snapshot: ev.Snapshot) -> None:
+        object.__setattr__(self, "seen", snapshot["seen"])
+
+
+class RuleWithMemory(Groups):
+    """Counts how often it was asked."""
+
+    asked = 0
+
+    def victims(self, target: ModelId, standing: Mapping[ModelId, Standing], *, allow_busy: bool) -> Verdict:
+        self.asked += 1
+        return super().victims(target, standing, allow_busy=allow_busy)
+
+    def snapshot(self) -> ev.Snapshot:
+        return {"asked": self.asked}
+
+    def restore(self, snapshot: ev.Snapshot) -> None:
+        self.asked = snapshot["asked"]
 
 
 def restored(play: Play, rules: Rules) -> Play:
@@ -55,3 +91,23 @@ def test_failures_and_timers_survive() -> None:
     play.ready("a", 2)
     play = restored(play, rules())
     play.release(1).after(30.0) << [stop("a", 2, do.StopReason.TTL)]
+
+
+@pytest.mark.parametrize(
+    "made",
+    [lambda: matrix_rules({"one": "a & c", "two": "b & c"}, "abc"), lambda: memory_rules({"a": 5, "b": 5, "c": 5}, 10)],
+)
+def test_a_core_with_any_rule_goes_on_as_it_was(made: Callable[[], Rules]) -> None:
+    play = Play(made())
+    play.ask("r1", "a").ready("a", 1).ask("r2", "c").ready("c", 2).ask("r3", "b")
+    play = restored(play, made())
+    play.release(1) << [stop("a", 1)]
+    play.exited("a", 1) << [start("b", 3)]
+
+
+def test_the_accounts_of_a_policy_and_of_a_rule_survive() -> None:
+    play = Play(Rules({ModelId("a"): ModelRule()}, Remembering(), RuleWithMemory()))
+    play.ask("r1", "a").ready("a", 1)
+    policy, rule = Remembering(), RuleWithMemory()
+    restored(play, Rules({ModelId("a"): ModelRule()}, policy, rule))
+    assert (policy.seen, rule.asked) == (2, 1)
