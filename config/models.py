@@ -34,6 +34,7 @@ class Models:
         self._ports = ports
         self._known = known
         self._problems = problems
+        self._programs: dict[str, bool] = {}
         self.aliases: dict[str, tuple[tuple[str, Node], ...]] = {}
         """The aliases of each model and where they stand."""
 
@@ -118,10 +119,17 @@ class Models:
         entry = node.entries.get("cmd")
         if not words and isinstance(entry, ScalarNode | None) and not is_broken(entry or node):
             self._problems.error(node.at, node.path, "has no 'cmd', the command that starts its server")
-        elif words and shutil.which(words[0]) is None:
+        elif words and not self._is_program(words[0]):
             place = node.entries["cmd"]
             self._problems.warning(place.at, place.path, f"there is no program {words[0]!r} here")
         return words
+
+    def _is_program(self, word: str) -> bool:
+        """Looked up once: many models start with the same one."""
+        found = self._programs.get(word)
+        if found is None:
+            found = self._programs[word] = shutil.which(word) is not None
+        return found
 
     def _default_proxy(self, name: str) -> str:
         return DEFAULT_PROXY.replace("${PORT}", str(self._ports.get(name, 1)))
