@@ -11,7 +11,7 @@ from protocol.catalogue import Catalogue
 from protocol.control import Reply, Verb
 from protocol.ids import CallId, LeaseId, ModelId, Refusal
 
-VERSION = 1
+VERSION = 2
 
 
 class Message(Struct, frozen=True, kw_only=True, tag=True):
@@ -52,34 +52,52 @@ class Cancel(Message, frozen=True):
 
 
 class Release(Message, frozen=True):
-    """The upstream exchange has ended. ``last_used`` is a ``time.monotonic_ns()`` reading."""
+    """The lease ends: its last exchange has. ``last_used`` is a ``time.monotonic_ns()`` reading."""
 
     lease: LeaseId
     last_used: int
 
 
-class Outcome(Struct, frozen=True, kw_only=True):
-    """How one exchange ended. Durations in seconds; -1 tokens: unknown."""
+class Outcome(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
+    """How one exchange ended. Durations in seconds; tokens and tokens/s: -1 is unknown.
+
+    An array on the wire, because a busy worker sends thousands in a second.
+    """
 
     lease: LeaseId | None
     model: ModelId | None
+    generation: int = 0
+    parkable: bool = False
+    """Was its lease one that may be used again? Then only this row tells the scheduler of the exchange."""
     caller: str
     path: str
     status: int
     error: str = ""
+    ended: int = 0
+    """A ``time.monotonic_ns()`` reading."""
     bytes_in: int = 0
     bytes_out: int = 0
     queued: float = 0.0
-    """From the question for a lease to the grant: waiting and loading together."""
+    """From the beginning of the request to the grant, without ``loading``."""
+    loading: float = 0.0
+    """The part of the wait in which its model was started for it."""
     first_byte: float = 0.0
     """From the grant to the first byte of the answer."""
     total: float = 0.0
+    input_tokens: int = -1
+    output_tokens: int = -1
+    cached_tokens: int = -1
+    draft_tokens: int = -1
+    draft_accepted: int = -1
+    prompt_speed: float = -1.0
+    generation_speed: float = -1.0
 
 
 class Report(Message, frozen=True):
-    """Outcomes of exchanges, in batches."""
+    """Outcomes of exchanges, in batches. ``lost``: rows dropped since the last one, because nobody read them."""
 
     rows: tuple[Outcome, ...]
+    lost: int = 0
 
 
 class Ask(Message, frozen=True):
@@ -128,7 +146,10 @@ class Granted(Message, frozen=True):
     effective_name: str
     """The requested name after profiles and selectors."""
     parkable: bool
+    """The worker may keep it for the next request for the same name, until it is recalled."""
     revision: int
+    loading: float = 0.0
+    """Seconds of the wait in which the model was started."""
 
 
 class Refused(Message, frozen=True):

@@ -195,7 +195,9 @@ async def test_reports_go_out_in_batches(directory: Path) -> None:
 async def test_a_peer_that_stops_reading_is_a_fault(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker_hub, "MOST_UNACKNOWLEDGED", 50)
     desk = Desk(directory)
-    hello = FrameCodec[wire.FromSupervisor](wire.FromSupervisor).encode(1, 0, wire.Hello(version=1, slot=0, pid=7))
+    hello = FrameCodec[wire.FromSupervisor](wire.FromSupervisor).encode(
+        1, 0, wire.Hello(version=wire.VERSION, slot=0, pid=7)
+    )
     async with trio.open_nursery() as nursery:
         await nursery.start(desk.hub.run)
         with dealer(b"0.7.x") as silent:
@@ -222,7 +224,7 @@ async def test_a_gap_in_the_numbers_is_a_fault(directory: Path) -> None:
         await nursery.start(desk.hub.run)
         with dealer(b"0.7.x") as peer:
             peer.connect(runtime_dir.endpoint(directory, "workers"))
-            peer.send([codec.encode(1, 0, wire.Hello(version=1, slot=0, pid=7))])
+            peer.send([codec.encode(1, 0, wire.Hello(version=wire.VERSION, slot=0, pid=7))])
             peer.send([codec.encode(3, 0, wire.Beat())])
             with trio.fail_after(LIMIT):
                 await desk.fault.wait()
@@ -246,7 +248,7 @@ async def test_a_second_peer_with_the_same_identity_changes_nothing_for_the_firs
     async with conversation(directory) as (desk, link):
         with dealer(link.worker.encode()) as twin:
             twin.connect(runtime_dir.endpoint(directory, "workers"))
-            twin.send([FrameCodec(wire.FromSupervisor).encode(1, 0, wire.Hello(version=1, slot=0, pid=7))])
+            twin.send([FrameCodec(wire.FromSupervisor).encode(1, 0, wire.Hello(version=wire.VERSION, slot=0, pid=7))])
             for _ in range(20):
                 assert (await link.acquire("a", caller="x")).model == "a"
         assert not desk.faults
@@ -258,7 +260,7 @@ async def test_messages_queued_for_a_former_supervisor_are_dropped_by_the_next(d
         survivor.connect(runtime_dir.endpoint(directory, "workers"))
         survivor.send([codec.encode(5, 0, wire.Release(lease=lease_id("old", 1), last_used=1))])
         survivor.send([codec.encode(6, 0, wire.Cancel(call=CallId("old/0.7.x/1")))])
-        survivor.send([codec.encode(7, 0, wire.Hello(version=1, slot=0, pid=7))])
+        survivor.send([codec.encode(7, 0, wire.Hello(version=wire.VERSION, slot=0, pid=7))])
         survivor.send([codec.encode(8, 0, wire.Release(lease=lease_id("old", 2), last_used=1))])
         survivor.send([codec.encode(9, 0, wire.CatalogueAdopted(revision=1))])
         desk = Desk(directory, instance="new")
