@@ -10,7 +10,7 @@ import msgspec
 
 from gateway.refusals import Dialect, Situation, refuse
 from protocol.catalogue import Catalogue, CatalogueModel
-from protocol.ids import Refusal
+from protocol.ids import ModelId, Refusal
 
 _OPENAI = (
     "chat/completions", "responses", "completions", "embeddings", "rerank", "reranking", "audio/speech",
@@ -100,6 +100,11 @@ class Index:
         self.catalogue = catalogue
         aliases = {alias: model for model in catalogue.models for alias in model.aliases}
         self._names = aliases | {str(model.id): model for model in catalogue.models}
+
+    def id_of(self, name: str) -> ModelId | None:
+        """The id of the model that a name means."""
+        model = self._names.get(name)
+        return model.id if model is not None else None
 
     def find(self, name: str) -> CatalogueModel:
         """The model that a name means; 404 if there is none, 501 if only a later version can serve it."""

@@ -185,11 +185,11 @@ async def test_a_refusal_carries_its_reason(directory: Path) -> None:
 
 async def test_reports_go_out_in_batches(directory: Path) -> None:
     async with conversation(directory) as (desk, link):
-        for number in range(100):
+        for number in range(1100):
             link.report(wire.Outcome(lease=None, model=None, caller="", path="", status=number))
-        await desk.wait_seen(lambda message: isinstance(message, wire.Report) and message.rows[-1].status == 99)
+        await desk.wait_seen(lambda message: isinstance(message, wire.Report) and message.rows[-1].status == 1099)
         reports = [message for message in desk.seen if isinstance(message, wire.Report)]
-        assert [len(report.rows) for report in reports] == [64, 36]
+        assert [len(report.rows) for report in reports] == [1000, 100]
 
 
 async def test_a_peer_that_stops_reading_is_a_fault(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:

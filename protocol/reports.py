@@ -1,0 +1,65 @@
+"""Outcomes on their way to the supervisor, in batches: within ``WITHIN`` seconds, at most ``MOST_ROWS`` at once.
+
+What the supervisor has not read is bounded: beyond ``MOST_UNREAD`` batches, rows are dropped and the next
+batch says how many. They are statistics; no lease depends on them. Owned by ``worker_link.py``.
+"""
+
+from collections import deque
+from collections.abc import Callable
+
+import trio
+from msgspec.structs import replace
+
+from protocol import messages as wire
+
+WITHIN = 0.25
+MOST_ROWS = 1000
+MOST_UNREAD = 64
+MOST_TEXT = 500
+"""Characters of a row's path and error, which clients and model servers choose."""
+
+
+class Reports:
+    """``send`` puts a message on the wire and returns its number."""
+
+    def __init__(self, send: Callable[[wire.FromWorker], int]) -> None:
+        self._send = send
+        self._rows: list[wire.Outcome] = []
+        self._lost = 0
+        self._unread: deque[int] = deque()
+        self._due = trio.Event()
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def add(self, row: wire.Outcome) -> None:
+        """Queue one outcome."""
+        if len(row.path) > MOST_TEXT or len(row.error) > MOST_TEXT:
+            row = replace(row, path=row.path[:MOST_TEXT], error=row.error[:MOST_TEXT])
+        self._rows.append(row)
+        if len(self._rows) == 1:
+            self._due.set()
+        elif len(self._rows) >= MOST_ROWS:
+            self.flush()
+
+    def acknowledged(self, number: int) -> None:
+        """The supervisor has read our messages up to this one."""
+        while self._unread and self._unread[0] <= number:
+            self._unread.popleft()
+
+    def flush(self) -> None:
+        """Send what there is."""
+        rows, self._rows = self._rows, []
+        if len(self._unread) >= MOST_UNREAD:
+            self._lost += len(rows)
+        elif rows:
+            self._unread.append(self._send(wire.Report(rows=tuple(rows), lost=self._lost)))
+            self._lost = 0
+
+    async def run(self) -> None:
+        """Send each batch in time, for ever."""
+        while True:
+            await self._due.wait()
+            self._due = trio.Event()
+            await trio.sleep(WITHIN)
+            self.flush()
