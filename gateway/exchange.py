@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from protocol.catalogue import CatalogueModel
-from protocol.ids import LeaseId
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -69,7 +68,6 @@ class Record:
     begun: float = field(default_factory=time.monotonic)
     granted: float = 0.0
     first_byte: float = 0.0
-    lease: LeaseId | None = None
     model: CatalogueModel | None = None
     bytes_in: int = 0
     status: int = 0

@@ -8,13 +8,13 @@ most, and given back at once when it is recalled. All of it runs on the trio thr
 import time
 from collections.abc import Callable, Iterator
 from enum import Enum
-from typing import Protocol
 
+from gateway.lease import LeaseSource
 from gateway.routing import Index
 from protocol.catalogue import Catalogue
 from protocol.errors import ConversationEnded, LocalProtocolError
 from protocol.ids import CallId, LeaseId, ModelId, Refusal
-from protocol.lease_calls import LeaseAnswer, LeaseDone
+from protocol.lease_calls import LeaseAnswer
 from protocol.messages import Granted, Recall, Refused
 from protocol.worker_link import AcquireRefused, answer_to
 
@@ -22,22 +22,6 @@ PARKED_FOR = 1.0
 """Seconds that an unused lease is kept."""
 
 Answer = AcquireRefused | ConversationEnded
-
-
-class Link(Protocol):
-    """The part of ``WorkerLink`` that is needed here."""
-
-    def request_lease(self, name: str, *, caller: str, deadline_in: float | None = None, done: LeaseDone) -> CallId:
-        """Ask; ``done`` gets the answer later, once."""
-        ...
-
-    def cancel(self, call: CallId) -> None:
-        """Nobody waits for the answer any more."""
-        ...
-
-    def release(self, lease: LeaseId, last_used: int | None = None) -> None:
-        """A lease ends."""
-        ...
 
 
 class State(Enum):
@@ -96,7 +80,7 @@ class Held:
 class LeaseBook:
     """``now``: a clock like ``time.monotonic_ns``."""
 
-    def __init__(self, link: Link, now: Callable[[], int] = time.monotonic_ns) -> None:
+    def __init__(self, link: LeaseSource, now: Callable[[], int] = time.monotonic_ns) -> None:
         self._link = link
         self._now = now
         self._held: dict[LeaseId, Held] = {}

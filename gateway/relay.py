@@ -1,8 +1,8 @@
 """One inference request from its body to its report: find the model, lease, upstream, relay.
 
 Written against the small interfaces of ``exchange.py``: who serves the client's connection is no business of this
-file. A client that leaves cancels everything, at every stage; the upstream connection and the lease end in one
-shielded place. An upstream that dies is an error for the client, never a clean end.
+file. A client that leaves cancels everything, at every stage; the upstream connection and the exchange's use of
+its lease end in one shielded place. An upstream that dies is an error for the client, never a clean end.
 """
 
 import json
@@ -16,13 +16,13 @@ import trio
 from gateway import auth, filters, routing
 from gateway.exchange import Client, ClientGone, Record, Request
 from gateway.lease import Supervisor
+from gateway.leases import Held, LeaseBook
 from gateway.loading import while_waiting
 from gateway.refusals import Refused, RefusedError, Situation, refuse
 from gateway.routing import Index, Peek, Route, asked_name, peek, wants_stream
 from gateway.upstream import Exchange, Pools, UpstreamError
 from protocol.errors import ConversationEnded
-from protocol.ids import LeaseId
-from protocol.messages import Granted, Outcome
+from protocol.messages import Outcome
 from protocol.worker_link import AcquireRefused
 
 T = TypeVar("T")
@@ -38,28 +38,22 @@ _MOST_ERROR = 64 * 1024
 
 
 class Relay:
-    """Serves inference requests of one worker. ``supervisor`` gives leases, ``pools`` connections."""
+    """Serves inference requests of one worker. ``leases`` says which model server may be asked."""
 
-    def __init__(self, supervisor: Supervisor) -> None:
-        self._supervisor = supervisor
-        self._pools = Pools()
+    def __init__(self, supervisor: Supervisor, leases: LeaseBook) -> None:
+        self.supervisor = supervisor
+        self.leases = leases
+        self.pools = Pools()
         self._index: Index | None = None
-        self._scopes: dict[LeaseId, trio.CancelScope] = {}
 
     async def aclose(self) -> None:
         """The worker ends; exchanges have ended before."""
-        await self._pools.aclose()
-
-    def cut(self, lease: LeaseId) -> None:
-        """The supervisor wants the exchange of this lease ended now; its client gets an error."""
-        scope = self._scopes.get(lease)
-        if scope is not None:
-            scope.cancel()
+        await self.pools.aclose()
 
     @property
     def index(self) -> Index:
         """Names of the catalogue in force."""
-        catalogue = self._supervisor.catalogue
+        catalogue = self.supervisor.catalogue
         if self._index is None or self._index.catalogue is not catalogue:
             self._index = Index(catalogue)
         return self._index
@@ -78,7 +72,7 @@ class Relay:
         return record
 
     async def _serve(self, request: Request, route: Route, client: Client, record: Record) -> None:
-        catalogue = self._supervisor.catalogue
+        catalogue = self.supervisor.catalogue
         if not auth.allowed(request.headers, catalogue.key_digests):
             raise refuse(Situation.BAD_KEY, "a valid API key is needed")
         patience = routing.patience(request.header(b"x-request-timeout"))
@@ -93,7 +87,7 @@ class Relay:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_cancel_when_gone, client, nursery.cancel_scope)
             try:
-                await job.run(self._supervisor, self._pools, self._scopes)
+                await job.run()
             except RefusedError as error:
                 failure = error
             nursery.cancel_scope.cancel()
@@ -133,45 +127,89 @@ class _Job:
     patience: float | None
     """Seconds from the beginning of the request that the caller gives it to be granted."""
 
-    async def run(self, supervisor: Supervisor, pools: Pools, scopes: dict[LeaseId, trio.CancelScope]) -> None:
-        """Lease, exchange, relay; the lease ends with the exchange, and the client's answer after it."""
-        granted = await self._patiently(lambda: self._acquire(supervisor))
-        self.record.granted = time.monotonic()
-        self.record.lease = granted.lease
-        exchange: Exchange | None = None
+    held: Held | None = None
+    exchange: Exchange | None = None
+    sound: bool = True
+    """Nothing is known against the model server."""
+
+    async def run(self) -> None:
+        """Lease, exchange, relay; the exchange ends before the client's answer does."""
+        cut = refuse(Situation.CUT, "the model was stopped while it answered")
         with trio.CancelScope() as scope:
-            scopes[granted.lease] = scope
             try:
-                pool = await pools.find(
-                    granted.model, granted.generation, granted.upstream, supervisor.catalogue.limits.upstream_connect
-                )
-                exchange = Exchange(pool, self.request.method, self._target(), self._headers_up(supervisor), self.body)
-                await self._exchange(exchange)
+                await self._begin(scope)
+                await self._pass_on()
+            except UpstreamError as error:
+                self.sound = False
+                raise self._noted(refuse(Situation.UPSTREAM_FAILED, str(error))) from None
+            except RefusedError as error:
+                raise self._noted(error) from None
+            except trio.Cancelled:
+                self.record.status, self.record.error = 499, "the client left"
+                if scope.cancel_called:
+                    self._noted(cut)
+                raise
             finally:
                 with trio.CancelScope(shield=True):
-                    if exchange is not None:
-                        await exchange.aclose()
-                    del scopes[granted.lease]
-                    supervisor.release(granted.lease)
-                    supervisor.report(self._outcome())
+                    await self._end()
         if scope.cancelled_caught:
-            raise refuse(Situation.CUT, "the model was stopped while it answered")
+            raise cut
         await self.client.finish()
+
+    def _noted(self, error: RefusedError) -> RefusedError:
+        self.record.status, self.record.error = error.refused.status, error.refused.text
+        return error
+
+    async def _begin(self, scope: trio.CancelScope) -> None:
+        """A kept lease may be of a server that has died meanwhile: then once more, on a lease that is granted anew."""
+        try:
+            await self._open(scope, fresh=False)
+        except UpstreamError as error:
+            if error.reached or self.held is None or not self.held.reused:
+                raise
+            held, self.held, self.exchange = self.held, None, None
+            self.relay.leases.dropped(held)
+            await self._open(scope, fresh=True)
+
+    async def _open(self, scope: trio.CancelScope, *, fresh: bool) -> None:
+        """Get a lease, send the request, wait for the head of the answer."""
+        relay = self.relay
+        await self._patiently(lambda: self._acquire(scope, fresh=fresh))
+        held = self.held
+        assert held is not None
+        connect = relay.supervisor.catalogue.limits.upstream_connect
+        pool = await relay.pools.find(held.model, held.generation, held.upstream, connect)
+        self.exchange = Exchange(pool, self.request.method, self._target(), self._headers_up(), self.body)
+        await self._patiently(self.exchange.open)
+        self.record.first_byte = time.monotonic()
+        self.record.status = self.exchange.status
+
+    async def _end(self) -> None:
+        try:
+            if self.exchange is not None:
+                await self.exchange.aclose()
+        finally:
+            if self.held is not None:
+                self.relay.leases.give_back(self.held, reusable=self.sound)
+                self.relay.supervisor.report(self._outcome(self.held))
 
     def _time_left(self) -> float | None:
         if self.patience is None:
             return None
         return max(0.0, self.record.begun + self.patience - time.monotonic())
 
-    async def _acquire(self, supervisor: Supervisor) -> Granted:
+    async def _acquire(self, scope: trio.CancelScope, *, fresh: bool) -> None:
+        """The lease is ours from the moment of the grant, whatever happens to who waits for this."""
         try:
-            return await supervisor.acquire(
-                asked_name(self.found), caller=self.request.peer, deadline_in=self._time_left()
+            self.held = await self.relay.leases.acquire(
+                asked_name(self.found), caller=self.request.peer, deadline_in=self._time_left(), fresh=fresh
             )
         except AcquireRefused as refused:
             raise refuse(refused.refusal, refused.text, refused.retry_after) from None
         except ConversationEnded:
             raise refuse(Situation.SUPERVISOR_GONE, "swapyard is restarting; try again", 1.0) from None
+        self.held.on_cut = scope.cancel
+        self.record.granted = time.monotonic()
 
     async def _patiently(self, work: Callable[[], Awaitable[T]]) -> T:
         if not wants_stream(self.found):
@@ -179,22 +217,17 @@ class _Job:
         after = self.relay.index.catalogue.limits.keep_alive_after
         return await while_waiting(self.client, after, work, (RefusedError, UpstreamError))
 
-    async def _exchange(self, exchange: Exchange) -> None:
-        """Send, wait for the head, pass it on with every piece that comes."""
-        try:
-            await self._patiently(exchange.open)
-            self.record.first_byte = time.monotonic()
-            self.record.status = exchange.status
-            if self.client.head_sent and not _is_event_stream(exchange):
-                await self._as_event(exchange)
-                return
-            if not self.client.head_sent:
-                await self.client.send_head(exchange.status, _headers_down(exchange))
-            while piece := await exchange.piece():
-                await self.client.send(piece)
-        except UpstreamError as error:
-            self.record.error = str(error)
-            raise refuse(Situation.UPSTREAM_FAILED, str(error)) from None
+    async def _pass_on(self) -> None:
+        """The head of the answer, with every piece that comes."""
+        exchange = self.exchange
+        assert exchange is not None
+        if self.client.head_sent and not _is_event_stream(exchange):
+            await self._as_event(exchange)
+            return
+        if not self.client.head_sent:
+            await self.client.send_head(exchange.status, _headers_down(exchange))
+        while piece := await exchange.piece():
+            await self.client.send(piece)
 
     async def _as_event(self, exchange: Exchange) -> None:
         """The head has gone out as a stream, and the server's answer is something else: tell what it said."""
@@ -206,29 +239,34 @@ class _Job:
     def _target(self) -> str:
         return self.route.forward_as + self.request.query
 
-    def _headers_up(self, supervisor: Supervisor) -> list[tuple[bytes, bytes]]:
+    def _headers_up(self) -> list[tuple[bytes, bytes]]:
         """End-to-end headers, without credentials that were meant for us, with the way they came."""
+        digests = self.relay.supervisor.catalogue.key_digests
         named = {word.strip().lower().encode("latin-1") for word in self.request.header(b"connection").split(",")}
         kept = [
             (name, value)
-            for name, value in auth.forwardable(self.request.headers, supervisor.catalogue.key_digests)
+            for name, value in auth.forwardable(self.request.headers, digests)
             if name.lower() not in _DROPPED_UPWARDS and name.lower() not in named and name.lower() != b"x-forwarded-for"
         ]
         before = [value for name, value in self.request.headers if name.lower() == b"x-forwarded-for"]
         return [*kept, (b"x-forwarded-for", b", ".join([*before, self.request.peer.encode("latin-1")]))]
 
-    def _outcome(self) -> Outcome:
+    def _outcome(self, held: Held) -> Outcome:
         record, now = self.record, time.monotonic()
         return Outcome(
-            lease=record.lease,
-            model=record.model.id if record.model is not None else None,
+            lease=held.lease,
+            model=held.model,
+            generation=held.generation,
+            parkable=held.parkable,
             caller=self.request.peer,
             path=self.request.path,
             status=record.status,
             error=record.error,
+            ended=held.last_used,
             bytes_in=record.bytes_in,
             bytes_out=self.client.sent,
-            queued=record.granted - record.begun,
+            queued=max(0.0, record.granted - record.begun - held.loading),
+            loading=held.loading,
             first_byte=max(0.0, record.first_byte - record.granted),
             total=now - record.begun,
         )

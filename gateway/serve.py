@@ -14,6 +14,7 @@ from hypercorn.trio import serve as hypercorn_serve
 
 from gateway.app import Draining, make_app
 from gateway.asgi import Dispatch
+from gateway.leases import LeaseBook
 from gateway.relay import Relay
 from protocol.errors import ConversationEnded, PeerError
 from protocol.worker_link import WorkerLink
@@ -23,6 +24,7 @@ log = logging.getLogger("swapyard.worker")
 KEEP_ALIVE = 75.0
 """Seconds that an idle client connection stays open."""
 HEAD_LIMIT = 64 * 1024
+SWEEP_EVERY = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,26 +43,31 @@ async def run_worker(place: Place) -> None:
     draining = Draining()
     drain = trio.Event()
     config = hypercorn_config(place.fd)
+    # The link tells the book, and the book asks the link: each call below comes when both are there.
 
     def on_drain(deadline_in: float) -> None:
         config.graceful_timeout = deadline_in
         draining.now = True
+        leases.drain()
         drain.set()
 
     link = WorkerLink(
         place.workers_endpoint,
         slot=place.slot,
-        on_cut=lambda lease: relay.cut(lease),  # noqa: PLW0108 (the relay is made two lines below)
+        on_cut=lambda lease: leases.cut(lease),  # noqa: PLW0108 (made below)
         on_drain=on_drain,
-        on_recall=lambda _: None,
+        on_recall=lambda recall: leases.recall(recall),  # noqa: PLW0108 (made below)
+        on_catalogue=lambda catalogue: leases.adopt(catalogue),  # noqa: PLW0108 (made below)
     )
-    relay = Relay(link)
+    leases = LeaseBook(link)
+    relay = Relay(link, leases)
     app = make_app(link, relay, place.events_endpoint, draining)
     app.asgi_app = Dispatch(relay, app.asgi_app)  # type: ignore[method-assign, assignment]
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_end_with_lifeline, place.lifeline, nursery.cancel_scope)
         await nursery.start(_converse, link)
         nursery.start_soon(_follow_log_level, link)
+        nursery.start_soon(_sweep, leases)
         await hypercorn_serve(app, config, shutdown_trigger=drain.wait, mode="asgi")
         await relay.aclose()
         nursery.cancel_scope.cancel()
@@ -68,6 +75,13 @@ async def run_worker(place: Place) -> None:
 
 async def _converse(link: WorkerLink, *, task_status: trio.TaskStatus[None]) -> None:
     await link.run(task_status=task_status)
+
+
+async def _sweep(leases: LeaseBook) -> None:
+    """Parked leases that nobody used again go back."""
+    while True:
+        await trio.sleep(SWEEP_EVERY)
+        leases.sweep()
 
 
 async def _follow_log_level(link: WorkerLink) -> None:

@@ -25,11 +25,15 @@ MOST_HEAD = 256 * 1024
 
 
 class UpstreamError(Exception):
-    """The model server could not be reached or broke off; ``begun``: after the first byte of its answer."""
+    """The model server could not be reached or broke off.
 
-    def __init__(self, text: str, *, begun: bool = False) -> None:
+    ``begun``: after the first byte of its answer; ``reached``: it may have got the request.
+    """
+
+    def __init__(self, text: str, *, begun: bool = False, reached: bool = True) -> None:
         super().__init__(text)
         self.begun = begun
+        self.reached = reached
 
 
 class _Parser:
@@ -135,7 +139,7 @@ class Pool:
                     stream = trio.SSLStream(stream, self.tls, server_hostname=self.host, https_compatible=True)
                     await stream.do_handshake()
         except (OSError, trio.TooSlowError, trio.BrokenResourceError, ssl.SSLError):
-            raise UpstreamError("the model server does not accept connections") from None
+            raise UpstreamError("the model server does not accept connections", reached=False) from None
         return Connection(stream)
 
     async def give_back(self, connection: Connection) -> None:

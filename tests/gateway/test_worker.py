@@ -20,13 +20,15 @@ from hypercorn.trio import serve as hypercorn_serve
 
 from gateway.app import Draining, make_app
 from gateway.asgi import Dispatch
+from gateway.leases import LeaseBook
 from gateway.relay import Relay
 from gateway.serve import hypercorn_config
 from protocol.catalogue import Catalogue, CatalogueModel, Limits
 from protocol.control import Failed, Reply, Verb
 from protocol.errors import ConversationEnded
-from protocol.ids import LeaseId, ModelId, Refusal
-from protocol.messages import Granted, Outcome
+from protocol.ids import CallId, LeaseId, ModelId, Refusal, call_id
+from protocol.lease_calls import LeaseDone
+from protocol.messages import Granted, Outcome, Refused
 from protocol.worker_link import AcquireRefused
 from tests.support.http import Connection, ask
 from tests.support.yard import MODEL_SERVER, PATIENCE
@@ -37,14 +39,16 @@ MESSAGES = "/v1/messages"
 
 @dataclass
 class FakeSupervisor:
-    """Grants everything at once, unless told to hold or to refuse."""
+    """Grants everything, unless told to hold or to refuse. ``parkable``: its leases may be used again."""
 
     upstream: str
     limits: Limits = field(default_factory=Limits)
+    parkable: bool = False
     out: set[LeaseId] = field(default_factory=set)
     ended: list[LeaseId] = field(default_factory=list)
     rows: list[Outcome] = field(default_factory=list)
-    waiting: int = 0
+    calls: dict[CallId, LeaseDone] = field(default_factory=dict)
+    asked: int = 0
     refuse: AcquireRefused | None = None
     release_waiters: trio.Event = field(default_factory=trio.Event)
     hold: bool = False
@@ -58,31 +62,45 @@ class FakeSupervisor:
         hidden = CatalogueModel(id=ModelId("hidden"), unlisted=True)
         self._catalogue = Catalogue(revision=1, models=(listed, hidden), limits=self.limits)
 
-    async def acquire(
-        self, name: str, *, caller: str, deadline_in: float | None = None, wants_progress: bool = False
-    ) -> Granted:
-        self.waiting += 1
-        try:
-            if self.hold:
-                await self.release_waiters.wait()
-        finally:
-            self.waiting -= 1
+    @property
+    def waiting(self) -> int:
+        return len(self.calls)
+
+    def request_lease(self, name: str, *, caller: str, deadline_in: float | None = None, done: LeaseDone) -> CallId:
+        self.asked += 1
+        call = call_id("i", "w", self.asked)
+        self.calls[call] = done
+        trio.lowlevel.spawn_system_task(self.answer, call, name)
+        return call
+
+    def cancel(self, call: CallId) -> None:
+        self.calls.pop(call, None)
+
+    async def answer(self, call: CallId, name: str) -> None:
+        if self.hold:
+            await self.release_waiters.wait()
+        done = self.calls.pop(call, None)
+        if done is None:
+            return
         if self.refuse is not None:
-            raise self.refuse
+            done(Refused(call=call, refusal=self.refuse.refusal, text=self.refuse.text))
+            return
         lease = LeaseId(f"i/L{secrets.token_hex(4)}")
         self.out.add(lease)
-        return Granted(
-            call="c",  # type: ignore[arg-type]
-            lease=lease,
-            model=ModelId("m"),
-            generation=1,
-            upstream=self.upstream,
-            effective_name=name,
-            parkable=False,
-            revision=1,
+        done(
+            Granted(
+                call=call,
+                lease=lease,
+                model=ModelId("m"),
+                generation=1,
+                upstream=self.upstream,
+                effective_name=name,
+                parkable=self.parkable,
+                revision=1,
+            )
         )
 
-    def release(self, lease: LeaseId) -> None:
+    def release(self, lease: LeaseId, last_used: int | None = None) -> None:
         self.out.remove(lease)
         self.ended.append(lease)
 
@@ -104,7 +122,7 @@ class Place:
     port: int
     server_port: int
     supervisor: FakeSupervisor
-    relay: Relay
+    leases: LeaseBook
     server: trio.Process
 
     async def seen(self) -> Any:
@@ -132,15 +150,16 @@ async def announced_port(server: trio.Process) -> int:
 
 
 @asynccontextmanager
-async def place(*options: str, limits: Limits | None = None) -> AsyncIterator[Place]:
+async def place(*options: str, limits: Limits | None = None, parkable: bool = False) -> AsyncIterator[Place]:
     """A worker in front of a model server with these options."""
     server = await trio.lowlevel.open_process(  # noqa: TID251 (as above)
         [sys.executable, str(MODEL_SERVER), "--port", "0", "--name", "m", *options],
         stdout=subprocess.PIPE,
     )
     server_port = await announced_port(server)
-    supervisor = FakeSupervisor(f"http://127.0.0.1:{server_port}", limits or Limits())
-    relay = Relay(supervisor)
+    supervisor = FakeSupervisor(f"http://127.0.0.1:{server_port}", limits or Limits(), parkable)
+    leases = LeaseBook(supervisor)
+    relay = Relay(supervisor, leases)
     app = make_app(supervisor, relay, "ipc:///nowhere", Draining())
     app.asgi_app = Dispatch(relay, app.asgi_app)  # type: ignore[method-assign, assignment]
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -151,7 +170,7 @@ async def place(*options: str, limits: Limits | None = None) -> AsyncIterator[Pl
             nursery.start_soon(lambda: hypercorn_serve(app, config, shutdown_trigger=end.wait, mode="asgi"))
             port = listener.getsockname()[1]
             try:
-                yield Place(port, server_port, supervisor, relay, server)
+                yield Place(port, server_port, supervisor, leases, server)
             finally:
                 with trio.CancelScope(shield=True):
                     if server.returncode is None:
@@ -277,7 +296,7 @@ async def test_a_cut_ends_the_exchange_as_an_error_at_once() -> None:
         await client.send("POST", CHAT, STREAM)
         await client.head()
         (lease,) = it.supervisor.out
-        it.relay.cut(lease)
+        it.leases.cut(lease)
         received = await read_until_cut(client)
         assert b"was stopped while it answered" in received
         assert it.supervisor.ended == [lease]
