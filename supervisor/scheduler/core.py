@@ -20,6 +20,7 @@ from supervisor.scheduler.contracts import Claim, MakeWay, Nothing, Serve, Waiti
 from supervisor.scheduler.events import Snapshot
 from supervisor.scheduler.life import Life
 from supervisor.scheduler.orders import Orders
+from supervisor.scheduler.parked import Parked
 from supervisor.scheduler.phases import Phase
 from supervisor.scheduler.requests import Requests
 from supervisor.scheduler.residence import Residence
@@ -41,7 +42,8 @@ class Core:
         self._timers = Timers()
         self._steps = Steps(self._board, self._timers, instance)
         self._residence = Residence(self._steps)
-        self._room = Room(self._steps, self._residence)
+        parked = Parked(self._steps, self._residence)
+        self._room = Room(self._steps, self._residence, parked)
         self._claims = Claims(self._steps, self._room, self._residence)
         life = Life(self._steps)
         self._orders = Orders(self._steps)
@@ -73,6 +75,7 @@ class Core:
             Timer.PAUSE: life.pause_due,
             Timer.RESIDENCE: self._residence.over,
             Timer.RECALL: requests.recall_due,
+            Timer.ANSWER: parked.answer_due,
         }
 
     @property

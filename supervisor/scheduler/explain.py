@@ -62,6 +62,11 @@ def estimate(board: Board, model: ModelState, waiter: Waiter | None, now: float)
     return next(seconds for one, seconds in everybody if one is waiter)
 
 
+def loading(model: ModelState, since: float) -> float:
+    """Seconds in which a model was made ready for a request that came at ``since``: room and start together."""
+    return max(0.0, (model.ready_at or 0.0) - max(since, model.wanted_at))
+
+
 def _start_left(board: Board, model: ModelState, now: float) -> float:
     """What is left of its start: at the longest, an exchange of each model in its way, and a swap."""
     if model.phase is Phase.READY:

@@ -60,6 +60,8 @@ class Life:
             return
         was, ready_at = model.phase, model.ready_at
         self._steps.move(model, ev.ModelExited)
+        # What is parked would be used again for a process that is gone, perhaps on a port that is another's soon.
+        self._steps.recall(model)
         for lease in list(model.leases.values()):
             self._steps.end_lease(lease, self._steps.now)
         if was is Phase.STARTING:

@@ -82,10 +82,18 @@ class Orders:
             self._steps.forget_if_retired(kept[name])
         for model in kept.values():
             self._board.refile(model)
+            self._recall_beyond(model, rules)
         self._board.stir()
         pending = _generations(model for model in kept.values() if model.retired or model.id in event.changed)
         if pending:
             self.give(Order(pending, StopReason.RELOADED, cut_at=self._steps.now + event.drain_timeout))
+
+    def _recall_beyond(self, model: ModelState, rules: Rules) -> None:
+        """What new rules leave no place for: kept leases at all, or more of them than the limit lets who waits have."""
+        if not (rules.parking and rules.policy.parks):
+            self._steps.recall(model)
+        elif model.waiting and model.phase is Phase.READY and model.free < len(model.waiting):
+            self._steps.recall(model, len(model.waiting) - model.free)
 
     def give(self, order: Order) -> None:
         """Begin an order; ``review`` carries it on after each event."""

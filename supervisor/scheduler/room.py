@@ -13,6 +13,7 @@ from dataclasses import replace
 from protocol.ids import ModelId, Refusal
 from supervisor.scheduler.contracts import Blocked, Evict, Never, Standing, Verdict, forbidden
 from supervisor.scheduler.effects import StopReason
+from supervisor.scheduler.parked import Parked
 from supervisor.scheduler.phases import Phase, PlanGivenUp, RoomNeeded
 from supervisor.scheduler.residence import Residence
 from supervisor.scheduler.state import ModelState, Plan
@@ -22,15 +23,21 @@ from supervisor.scheduler.steps import Steps
 class Room:
     """Plans under way, on the board that ``steps`` changes."""
 
-    def __init__(self, steps: Steps, residence: Residence) -> None:
+    def __init__(self, steps: Steps, residence: Residence, parked: Parked) -> None:
         self._steps = steps
         self._board = steps.board
         self._residence = residence
+        self._parked = parked
         self.plans_made = 0
 
     def make_way(self, model: ModelState) -> None:
         """Start a stopped model, at once or after its victims; without room it stays where it is."""
         self._board.unjudged.discard(model.id)
+        parked = self._parked.in_the_way(model.id)
+        if parked:
+            self._wait(model, parked)
+            self._parked.watch(parked)
+            return
         match self._verdict(model):
             case Never(reason):
                 self._steps.refuse_all(model, Refusal.IMPOSSIBLE, reason)

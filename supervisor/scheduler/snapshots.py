@@ -24,7 +24,7 @@ _PLAIN = (
     "generation", "last_used", "ready_at", "wanted_at", "last_swap_time", "starts", "swaps", "stuck_pid",
     "stop_asked", "ordered", "retired",
 )  # fmt: skip
-_TIMERS = ("ttl_timer", "residence_timer", "deadline_timer")
+_TIMERS = ("ttl_timer", "residence_timer", "answer_timer", "deadline_timer")
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,6 +97,8 @@ class Parking:
     reusable: dict[WorkerId, int] = field(default_factory=dict)
     recalled: int = 0
     """Asked back and not ended yet."""
+    asked: float = 0.0
+    """When some were asked back for the last time."""
 
     def add(self, worker: WorkerId) -> None:
         """A parkable lease was granted."""
@@ -155,6 +157,7 @@ class ModelState:
     """Who was in the way when it was last tried."""
     ttl_timer: float = NEVER
     residence_timer: float = NEVER
+    answer_timer: float = NEVER
     deadline_timer: float = NEVER
     """The earliest entry in the heap for its queue. It stays there when its waiter goes, and is used again."""
 

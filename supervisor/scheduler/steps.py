@@ -74,7 +74,7 @@ class Steps:
         if first and model.phase is Phase.STARTING:
             self.board.stirred = True
         if model.phase is Phase.READY and model.free <= 0:
-            self.recall(model, len(model.waiting))
+            self.recall(model, len(model.waiting) - model.free)
         if waiter.deadline < model.deadline_timer:
             model.deadline_timer = waiter.deadline
             self.timers.set(waiter.deadline, Timer.QUEUE_DEADLINE, model.id)
@@ -128,6 +128,7 @@ class Steps:
             asked = min(missing, reusable)
             if asked > 0:
                 self.out.append(do.Recall(worker, model.id, model.generation, asked))
+                parking.asked = self.now
                 parking.recalled += asked
                 parking.reusable[worker] -= asked
                 if not parking.reusable[worker]:

@@ -20,6 +20,7 @@ class Timer(StrEnum):
     ORDER = "order"
     RESIDENCE = "residence"
     RECALL = "recall"
+    ANSWER = "answer"
 
 
 class Timers:
