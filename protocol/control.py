@@ -103,6 +103,8 @@ class WorkerStatus(Struct, frozen=True, kw_only=True):
     leases: int = 0
     waiting: int = 0
     restarts: int = 0
+    messages: int = 0
+    """What it has said to the supervisor. A hot model costs no message for a request."""
 
 
 class StatusReply(ControlMessage, frozen=True):

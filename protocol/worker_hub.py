@@ -100,6 +100,11 @@ class WorkerHub:
         """Those that have said ``Hello`` and have not exited."""
         return tuple(self._peers)
 
+    def received(self, worker: WorkerId) -> int:
+        """How many messages of a worker have arrived."""
+        peer = self._peers.get(worker)
+        return peer.received if peer is not None else 0
+
     def forget(self, worker: WorkerId) -> None:
         """Its process has exited."""
         self._peers.pop(worker, None)

@@ -45,7 +45,7 @@ def rules_of(settings: Settings) -> Rules:
     # Only budgets know what pinned means; sets and groups say themselves who may run beside whom.
     pins = settings.routing.eviction not in ("group", "matrix")
     models = {ModelId(name): model_rule(model, pins=pins) for name, model in settings.models.items()}
-    return Rules(models, built.policy, built.eviction)
+    return Rules(models, built.policy, built.eviction, parking=True)
 
 
 def model_rule(model: ModelSettings, *, pins: bool = False) -> ModelRule:

@@ -18,7 +18,7 @@ from protocol.control import (
     QueueRow,
     WorkerStatus,
 )
-from protocol.ids import CallId, ModelId
+from protocol.ids import CallId, ModelId, WorkerId
 from supervisor import clock
 from supervisor.scheduler import explain
 from supervisor.scheduler.board import Board
@@ -73,13 +73,18 @@ def _ttl_left(model: ModelState, now: float) -> float | None:
 
 
 def with_counts(
-    rows: Sequence[WorkerStatus], board: Board, identity: Callable[[int], str | None]
+    rows: Sequence[WorkerStatus],
+    board: Board,
+    identity: Callable[[int], WorkerId | None],
+    received: Callable[[WorkerId], int],
 ) -> tuple[WorkerStatus, ...]:
-    """Worker rows with what the scheduler knows of them; ``identity`` gives the worker of a slot."""
-    return tuple(_counted(row, board, identity(row.slot)) for row in rows)
+    """Worker rows with what the scheduler and the socket know of them; ``identity`` gives the worker of a slot."""
+    return tuple(_counted(row, board, identity(row.slot), received) for row in rows)
 
 
-def _counted(row: WorkerStatus, board: Board, worker: str | None) -> WorkerStatus:
+def _counted(
+    row: WorkerStatus, board: Board, worker: WorkerId | None, received: Callable[[WorkerId], int]
+) -> WorkerStatus:
     return WorkerStatus(
         slot=row.slot,
         pid=row.pid,
@@ -87,6 +92,7 @@ def _counted(row: WorkerStatus, board: Board, worker: str | None) -> WorkerStatu
         restarts=row.restarts,
         leases=sum(1 for lease in board.leases.values() if lease.worker == worker),
         waiting=sum(1 for waiter in board.waiters.values() if waiter.worker == worker),
+        messages=received(worker) if worker is not None else 0,
     )
 
 

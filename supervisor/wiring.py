@@ -31,7 +31,7 @@ from supervisor.perform import Performer
 from supervisor.processes import Processes
 from supervisor.questions import Questions
 from supervisor.reload import Reload
-from supervisor.scheduler import invariants
+from supervisor.scheduler import explain, invariants
 from supervisor.scheduler.board import Board
 from supervisor.scheduler.core import Core
 from supervisor.scheduler.events import RulesChanged
@@ -93,6 +93,7 @@ class App:
             post=self.loop.post,
             resolve=self._resolve,
             upstream=self.processes.upstream,
+            loading=lambda model, since: explain.loading(self.board.models[model], since),
             adopted=self._has_adopted,
             questions=self.questions,
             revision=lambda: self.revision,
@@ -174,7 +175,7 @@ class App:
             listen=self.address,
             revision=self.revision,
             models=status.model_statuses(self.board, self.settings, self.processes.pid),
-            workers=status.with_counts(rows, self.board, self.workers.identity),
+            workers=status.with_counts(rows, self.board, self.workers.identity, self.hub.received),
             starts=sum(model.starts for model in self.board.models.values()),
             swaps=sum(model.swaps for model in self.board.models.values()),
             shutting_down=self.board.closing,

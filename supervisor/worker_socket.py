@@ -1,7 +1,7 @@
 """What workers say, as events; what the core decides for them, as messages.
 
 Resolves names at ``Acquire``, because names may come to depend on state. Keeps nothing but the name each
-waiting call used. Mirror: ``gateway/lease.py``; the wire itself is ``protocol/worker_hub.py``.
+waiting call used, and since when. Mirror: ``gateway/leases.py``; the wire itself is ``protocol/worker_hub.py``.
 """
 
 import logging
@@ -19,7 +19,10 @@ log = logging.getLogger("swapyard.workers")
 
 
 class WorkerSocket:
-    """``send`` puts a message to a worker on the wire; ``resolve`` turns a name into a model id."""
+    """``send`` puts a message to a worker on the wire; ``resolve`` turns a name into a model id.
+
+    ``loading``: seconds that a request which came at a time waited for the start of its model.
+    """
 
     def __init__(
         self,
@@ -27,6 +30,7 @@ class WorkerSocket:
         post: Callable[[ev.Event], None],
         resolve: Callable[[str], ModelId | None],
         upstream: Callable[[ModelId, int], str],
+        loading: Callable[[ModelId, float], float],
         adopted: Callable[[WorkerId, int], None],
         questions: Questions,
         revision: Callable[[], int],
@@ -34,12 +38,15 @@ class WorkerSocket:
         self._post = post
         self._resolve = resolve
         self._upstream = upstream
+        self._loading = loading
         self._adopted = adopted
         self._questions = questions
         self._revision = revision
-        self._asked_as: dict[CallId, str] = {}
+        self._asked: dict[CallId, tuple[str, float]] = {}
+        """The name that each waiting call used, and when it came."""
         self.send: Callable[[WorkerId, wire.FromSupervisor], None] = _nowhere
         self.outcomes = 0
+        self.lost_outcomes = 0
 
     def received(self, worker: WorkerId, message: wire.FromWorker) -> None:
         """One message of a worker that has said a good ``Hello``."""
@@ -47,12 +54,12 @@ class WorkerSocket:
             case wire.Acquire():
                 self._acquire(worker, message)
             case wire.Cancel(call=call):
-                self._asked_as.pop(call, None)
+                self._asked.pop(call, None)
                 self._post(ev.RequestAbandoned(call))
             case wire.Release(lease=lease, last_used=reading):
                 self._post(ev.LeaseReleased(lease, clock.from_wire(reading)))
-            case wire.Report(rows=rows):
-                self._report(rows)
+            case wire.Report(rows=rows, lost=lost):
+                self._report(worker, rows, lost)
             case wire.Ask(call=call, verb=verb):
                 self._questions.ask(verb, lambda reply: self._answer(worker, call, reply))
             case wire.CatalogueAdopted(revision=revision):
@@ -66,22 +73,38 @@ class WorkerSocket:
             text = f"there is no model {message.name!r}"
             self.send(worker, wire.Refused(call=message.call, refusal=Refusal.UNKNOWN_MODEL, text=text))
             return
-        self._asked_as[message.call] = message.name
-        deadline = None if message.deadline_in is None else clock.now() + message.deadline_in
+        now = clock.now()
+        self._asked[message.call] = message.name, now
+        deadline = None if message.deadline_in is None else now + message.deadline_in
         self._post(
             ev.RequestArrived(message.call, model, worker, message.caller, deadline, message.wants_progress),
         )
 
-    def _report(self, rows: tuple[wire.Outcome, ...]) -> None:
+    def _report(self, worker: WorkerId, rows: tuple[wire.Outcome, ...], lost: int) -> None:
+        """Exchanges on leases that are not parkable are known from their leases; the others only from here."""
         self.outcomes += len(rows)
+        if lost:
+            self.lost_outcomes += lost
+            log.warning("%s dropped the outcomes of %d exchanges, because nobody read them", worker, lost)
+        used: dict[tuple[ModelId | None, int], list[wire.Outcome]] = {}
         for row in rows:
-            log.debug("%s", row)
+            if row.parkable:
+                used.setdefault((row.model, row.generation), []).append(row)
+        for (model, generation), found in used.items():
+            if model is not None:
+                service = tuple([row.total - row.queued - row.loading for row in found])
+                last_used = clock.from_wire(max([row.ended for row in found]))
+                self._post(ev.ExchangesReported(model, generation, len(found), service, last_used))
+        if log.isEnabledFor(logging.DEBUG):
+            for row in rows:
+                log.debug("%s", row)
 
     def _answer(self, worker: WorkerId, call: CallId, reply: Reply) -> None:
         self.send(worker, wire.Answer(call=call, reply=reply))
 
     def granted(self, effect: do.Grant) -> None:
         """The core gave a lease."""
+        name, since = self._asked.pop(effect.call, (str(effect.model), clock.now()))
         self.send(
             effect.worker,
             wire.Granted(
@@ -90,15 +113,16 @@ class WorkerSocket:
                 model=effect.model,
                 generation=effect.generation,
                 upstream=self._upstream(effect.model, effect.generation),
-                effective_name=self._asked_as.pop(effect.call, str(effect.model)),
+                effective_name=name,
                 parkable=effect.parkable,
                 revision=self._revision(),
+                loading=self._loading(effect.model, since),
             ),
         )
 
     def refused(self, effect: do.Refuse) -> None:
         """The core gave none."""
-        self._asked_as.pop(effect.call, None)
+        self._asked.pop(effect.call, None)
         self.send(
             effect.worker,
             wire.Refused(call=effect.call, refusal=effect.refusal, text=effect.text, retry_after=effect.retry_after),
@@ -106,7 +130,7 @@ class WorkerSocket:
 
     def lost(self, worker: WorkerId) -> None:
         """A worker has exited: nothing of it remains."""
-        self._asked_as = {call: name for call, name in self._asked_as.items() if f"/{worker}/" not in call}
+        self._asked = {call: asked for call, asked in self._asked.items() if f"/{worker}/" not in call}
         self._post(ev.WorkerLost(worker))
 
 

@@ -129,7 +129,7 @@ class Workers:
             for slot in self._slots
         ]
 
-    def identity(self, number: int) -> str | None:
+    def identity(self, number: int) -> WorkerId | None:
         """The worker that fills a slot now."""
         return self._slots[number].worker
 
