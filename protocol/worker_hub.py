@@ -18,7 +18,7 @@ from protocol.catalogue import Catalogue
 from protocol.codec import FrameCodec
 from protocol.errors import PeerError, PeerGone
 from protocol.ids import CallId, LeaseId, WorkerId, instance_of
-from protocol.zmq_trio import Frames, router
+from protocol.zmq_trio import Frames, Socket, router
 
 log = logging.getLogger("swapyard.workers")
 
@@ -54,6 +54,7 @@ class WorkerHub:
         on_message: Callable[[WorkerId, wire.FromWorker], None],
         on_hello: Callable[[WorkerId, int, int], None],
         on_fault: Callable[[WorkerId, int, str], None],
+        make_socket: Callable[[], Socket] = router,
     ) -> None:
         self._endpoint = endpoint
         self._instance = instance
@@ -63,7 +64,7 @@ class WorkerHub:
         self._on_fault = on_fault
         self._codec: FrameCodec[wire.FromWorker] = FrameCodec(wire.FromWorker)
         self._peers: dict[WorkerId, Peer] = {}
-        self._socket = router()
+        self._socket = make_socket()
         self.counts: Counter[str] = Counter()
         """What was dropped, by reason."""
 

@@ -1,0 +1,60 @@
+"""Workers that park leases against the real core: any order of messages, recalls, cuts, crashes and reloads."""
+
+import logging
+from collections.abc import Callable
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from supervisor import clock
+from tests.support.lease_supervisor import VirtualTime
+from tests.support.lease_world import LeaseWorld
+
+STEPS = 80
+SHORT = settings(
+    max_examples=400,
+    stateful_step_count=STEPS,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+)
+LONG = settings(
+    max_examples=400_000 // STEPS,
+    stateful_step_count=STEPS,
+    deadline=None,
+    database=None,
+    phases=[Phase.generate, Phase.shrink],
+    suppress_health_check=list(HealthCheck),
+)
+MUST_HAPPEN = {
+    "request", "reuse", "park", "release", "swept", "Held", "AcquireRefused", "cancel", "dropped", "crash",
+    "recall of idle", "recall of busy", "recall too late", "cut of idle", "cut of busy", "cut too late",
+    "worker lost", "message of a lost worker", "alias moved", "claim", "stop ttl", "stop evicted", "stop unloaded",
+    "stop drained", "stop reloaded", "RulesChanged", "ExchangesReported", "WorkerLost", "ModelStartFailed",
+    "RequestAbandoned", "LeaseReleased", "ModelExited",
+}  # fmt: skip
+
+
+def run(how: settings, monkeypatch: pytest.MonkeyPatch, tell: Callable[[str], None]) -> None:
+    monkeypatch.setattr(clock, "now", lambda: VirtualTime.now)
+    for name in ("scheduler", "workers"):
+        monkeypatch.setattr(logging.getLogger(f"swapyard.{name}"), "disabled", True)
+    LeaseWorld.seen.clear()
+    run_state_machine_as_test(LeaseWorld, settings=how)
+    tell(str(dict(sorted(LeaseWorld.seen.items()))))
+    missing = {name for name in MUST_HAPPEN if not LeaseWorld.seen[name]}
+    assert not missing, f"never happened: {missing}"
+
+
+def test_no_order_of_messages_loses_or_doubles_a_lease(
+    monkeypatch: pytest.MonkeyPatch, tell: Callable[[str], None]
+) -> None:
+    run(SHORT, monkeypatch, tell)
+
+
+@pytest.mark.long
+def test_no_order_of_messages_loses_or_doubles_a_lease_in_four_hundred_thousand_steps(
+    monkeypatch: pytest.MonkeyPatch, tell: Callable[[str], None]
+) -> None:
+    run(LONG, monkeypatch, tell)
