@@ -99,11 +99,11 @@ MODEL_FILTERS: Table = {
 def _timeouts(response_header: int) -> Table:
     return {
         "connect": Key(values.seconds(0), "Until its server accepts a connection; 30."),
-        "keepalive": Key(values.seconds(0), "Between the probes of an idle connection; 30."),
+        "keepalive": Key(values.seconds(0), "Between the probes of an idle connection; 30.", later=True),
         "responseHeader": Key(values.seconds(0), f"Until its answer begins; {response_header}, 0 for no limit."),
-        "tlsHandshake": Key(values.seconds(0), "For a TLS handshake with its server; 10."),
-        "expectContinue": Key(values.seconds(0), "For the answer to Expect: 100-continue; 1."),
-        "idleConn": Key(values.seconds(0), "How long an idle connection is kept; 90."),
+        "tlsHandshake": Key(values.seconds(0), "For a TLS handshake with its server; 10.", later=True),
+        "expectContinue": Key(values.seconds(0), "For the answer to Expect: 100-continue; 1.", later=True),
+        "idleConn": Key(values.seconds(0), "How long an idle connection is kept; 90.", later=True),
     }
 
 
@@ -140,7 +140,7 @@ MODEL: Table = {
     "metadata": Key(values.json_members, "Shown in /v1/models under meta.llamaswap."),
     "capabilities": Key(section(CAPABILITIES), "What it can do, for /v1/models."),
     "sendLoadingState": Key(values.boolean, "Streams tell how far the start is.", later=True),
-    "timeouts": Key(section(MODEL_TIMEOUTS), "Limits in seconds for connections to its server.", later=True),
+    "timeouts": Key(section(MODEL_TIMEOUTS), "Limits in seconds for connections to its server."),
     "compat": Key(section(COMPAT), "For programs that need something special.", later=True),
     "memory": Key(values.sizes, "What it takes of each device; for 'use: memory'."),
     "pinned": Key(values.boolean, "Never evicted; for 'use: memory'."),
@@ -232,6 +232,9 @@ GATEWAY: Table = {
     "bodyLimit": Key(values.size, "The largest JSON body; 64MiB."),
     "keepAliveAfter": Key(values.seconds(1), "Seconds until who waits for a stream gets comment lines; 15."),
     "clientStallTimeout": Key(values.seconds(1), "Seconds without taking a byte until a client is dropped; 60."),
+    "idleTimeout": Key(values.seconds(1), "Seconds that a connection is kept between two requests; 75."),
+    "headTimeout": Key(values.seconds(1), "Seconds for the head of a request; 30."),
+    "bodyTimeout": Key(values.seconds(1), "Seconds without a byte of a request's body; 60."),
 }
 ON_STARTUP: Table = {"preload": Key(values.list_of(values.text, what="model names"), "Started with the program.")}
 HOOKS: Table = {"on_startup": Key(section(ON_STARTUP), "When the program starts.")}

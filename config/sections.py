@@ -46,6 +46,9 @@ def gateway_of(section: MapNode | None, problems: Problems) -> GatewaySettings:
         body_limit=read.get("bodyLimit", default.body_limit),
         keep_alive_after=float(read.get("keepAliveAfter", default.keep_alive_after)),
         client_stall_timeout=float(read.get("clientStallTimeout", default.client_stall_timeout)),
+        idle_timeout=float(read.get("idleTimeout", default.idle_timeout)),
+        head_timeout=float(read.get("headTimeout", default.head_timeout)),
+        body_timeout=float(read.get("bodyTimeout", default.body_timeout)),
     )
 
 

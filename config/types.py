@@ -156,6 +156,9 @@ class GatewaySettings:
     body_limit: int = 64 * 1024 * 1024
     keep_alive_after: float = 15.0
     client_stall_timeout: float = 60.0
+    idle_timeout: float = 75.0
+    head_timeout: float = 30.0
+    body_timeout: float = 60.0
 
 
 SESSION_HEADERS = ("X-Session-ID", "X-Litellm-Session-Id")

@@ -8,7 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from gateway.leases import Held
+from gateway.usage import Tokens
 from protocol.catalogue import CatalogueModel
+from protocol.messages import Outcome
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -63,7 +66,7 @@ class Request:
 
 @dataclass(slots=True)
 class Record:
-    """What is noted about one request on its way. Times are ``time.monotonic()`` readings."""
+    """What is noted about one request on its way, in the lane or not. Times are ``time.monotonic()`` readings."""
 
     begun: float = field(default_factory=time.monotonic)
     granted: float = 0.0
@@ -72,3 +75,31 @@ class Record:
     bytes_in: int = 0
     status: int = 0
     error: str = ""
+
+    def outcome(self, held: Held, *, caller: str, path: str, bytes_out: int, tokens: Tokens) -> Outcome:
+        """How it ended, now, for the supervisor."""
+        now, granted = time.monotonic(), self.granted
+        return Outcome(
+            lease=held.lease,
+            model=held.model,
+            generation=held.generation,
+            parkable=held.parkable,
+            caller=caller,
+            path=path,
+            status=self.status,
+            error=self.error,
+            ended=int(now * 1e9),
+            bytes_in=self.bytes_in,
+            bytes_out=bytes_out,
+            queued=max(0.0, granted - self.begun - held.loading),
+            loading=held.loading,
+            first_byte=max(0.0, self.first_byte - granted),
+            total=now - self.begun,
+            input_tokens=tokens.input,
+            output_tokens=tokens.output,
+            cached_tokens=tokens.cached,
+            draft_tokens=tokens.draft,
+            draft_accepted=tokens.draft_accepted,
+            prompt_speed=tokens.prompt_speed,
+            generation_speed=tokens.generation_speed,
+        )

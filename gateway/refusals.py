@@ -29,12 +29,16 @@ class Situation(StrEnum):
     NO_MODEL = "no_model"
     UNKNOWN_MODEL = "unknown_model"
     BROKEN_BODY = "broken_body"
+    BROKEN_HEAD = "broken_head"
+    HEAD_TOO_LARGE = "head_too_large"
+    TOO_SLOW = "too_slow"
     BAD_KEY = "bad_key"
     BODY_TOO_LARGE = "body_too_large"
     UNKNOWN_PATH = "unknown_path"
     WRONG_METHOD = "wrong_method"
     UNKNOWN_LOG = "unknown_log"
     UPSTREAM_FAILED = "upstream_failed"
+    UPSTREAM_SLOW = "upstream_slow"
     CUT = "cut"
     SUPERVISOR_GONE = "supervisor_gone"
     INTERNAL = "internal"
@@ -56,12 +60,16 @@ _STATUS: Mapping[Situation | Refusal, int] = {
     Situation.NO_MODEL: 404,
     Situation.UNKNOWN_MODEL: 404,
     Situation.BROKEN_BODY: 400,
+    Situation.BROKEN_HEAD: 400,
+    Situation.HEAD_TOO_LARGE: 431,
+    Situation.TOO_SLOW: 408,
     Situation.BAD_KEY: 401,
     Situation.BODY_TOO_LARGE: 413,
     Situation.UNKNOWN_PATH: 404,
     Situation.WRONG_METHOD: 405,
     Situation.UNKNOWN_LOG: 400,
     Situation.UPSTREAM_FAILED: 502,
+    Situation.UPSTREAM_SLOW: 504,
     Situation.CUT: 503,
     Situation.SUPERVISOR_GONE: 503,
     Situation.INTERNAL: 500,
@@ -111,6 +119,15 @@ class Refused:
         if self.why is Situation.BAD_KEY:
             made.append((b"www-authenticate", f'Basic realm="{SOURCE}"'.encode()))
         return made
+
+    def answer(self, accept: str = "", *, close: bool = False) -> tuple[bytes, int]:
+        """The whole HTTP/1.1 answer, and the size of its body."""
+        kind, body = self.body(accept)
+        headers = self.all_headers(kind, len(body))
+        if close:
+            headers.append((b"connection", b"close"))
+        lines = b"".join(b"%b: %b\r\n" % header for header in headers)
+        return b"HTTP/1.1 %d \r\n%b\r\n%b" % (self.status, lines, body), len(body)
 
     def envelope(self) -> dict[str, object]:
         """The JSON form."""

@@ -6,6 +6,7 @@ its lease end in one shielded place. An upstream that dies is an error for the c
 """
 
 import json
+import math
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from gateway.loading import while_waiting
 from gateway.refusals import Refused, RefusedError, Situation, refuse
 from gateway.routing import Index, Peek, Route, asked_name, peek, wants_stream
 from gateway.upstream import Exchange, Pools, UpstreamError
+from gateway.usage import Tokens, UsageReader
 from protocol.errors import ConversationEnded
 from protocol.messages import Outcome
 from protocol.worker_link import AcquireRefused
@@ -129,6 +131,7 @@ class _Job:
 
     held: Held | None = None
     exchange: Exchange | None = None
+    usage: UsageReader | None = None
     sound: bool = True
     """Nothing is known against the model server."""
 
@@ -177,10 +180,14 @@ class _Job:
         await self._patiently(lambda: self._acquire(scope, fresh=fresh))
         held = self.held
         assert held is not None
-        connect = relay.supervisor.catalogue.limits.upstream_connect
-        pool = await relay.pools.find(held.model, held.generation, held.upstream, connect)
+        model = self.record.model
+        assert model is not None
+        pool = await relay.pools.find(held.model, held.generation, held.upstream, model.connect or math.inf)
         self.exchange = Exchange(pool, self.request.method, self._target(), self._headers_up(), self.body)
-        await self._patiently(self.exchange.open)
+        with trio.move_on_after(model.first_byte or math.inf) as limit:
+            await self._patiently(self.exchange.open)
+        if limit.cancelled_caught:
+            raise refuse(Situation.UPSTREAM_SLOW, "the model server did not begin to answer in time")
         self.record.first_byte = time.monotonic()
         self.record.status = self.exchange.status
 
@@ -226,7 +233,9 @@ class _Job:
             return
         if not self.client.head_sent:
             await self.client.send_head(exchange.status, _headers_down(exchange))
+        self.usage = UsageReader(stream=_is_event_stream(exchange))
         while piece := await exchange.piece():
+            self.usage.feed(piece)
             await self.client.send(piece)
 
     async def _as_event(self, exchange: Exchange) -> None:
@@ -252,23 +261,12 @@ class _Job:
         return [*kept, (b"x-forwarded-for", b", ".join([*before, self.request.peer.encode("latin-1")]))]
 
     def _outcome(self, held: Held) -> Outcome:
-        record, now = self.record, time.monotonic()
-        return Outcome(
-            lease=held.lease,
-            model=held.model,
-            generation=held.generation,
-            parkable=held.parkable,
+        return self.record.outcome(
+            held,
             caller=self.request.peer,
-            path=self.request.path,
-            status=record.status,
-            error=record.error,
-            ended=held.last_used,
-            bytes_in=record.bytes_in,
+            path=self.route.forward_as,
             bytes_out=self.client.sent,
-            queued=max(0.0, record.granted - record.begun - held.loading),
-            loading=held.loading,
-            first_byte=max(0.0, record.first_byte - record.granted),
-            total=now - record.begun,
+            tokens=self.usage.tokens() if self.usage is not None and self.record.status == 200 else Tokens(),
         )
 
 

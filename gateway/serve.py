@@ -1,19 +1,22 @@
-"""One gateway worker: the link to the supervisor, hypercorn on the inherited socket, and an orderly end.
+"""One gateway worker: the link to the supervisor, the lane with hypercorn behind it, and an orderly end.
 
 Ends when told to drain, when its lifeline breaks (the supervisor is gone), or when the conversation fails.
 Called by ``__main__.py``; its nursery tree is the whole worker.
 """
 
 import logging
+import socket
 from dataclasses import dataclass
 from typing import Any
 
 import trio
 from hypercorn.config import Config
-from hypercorn.trio import serve as hypercorn_serve
 
 from gateway.app import Draining, make_app
 from gateway.asgi import Dispatch
+from gateway.lane.driver import drive, tick
+from gateway.lane.handover import Hypercorn
+from gateway.lane.lane import Lane
 from gateway.leases import LeaseBook
 from gateway.relay import Relay
 from protocol.errors import ConversationEnded, PeerError
@@ -24,7 +27,7 @@ log = logging.getLogger("swapyard.worker")
 KEEP_ALIVE = 75.0
 """Seconds that an idle client connection stays open."""
 HEAD_LIMIT = 64 * 1024
-SWEEP_EVERY = 0.25
+BACKLOG = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +44,13 @@ class Place:
 async def run_worker(place: Place) -> None:
     """The whole life of a worker."""
     draining = Draining()
-    drain = trio.Event()
-    config = hypercorn_config(place.fd)
+    drain, emptied = trio.Event(), trio.Event()
+    grace = 0.0
     # The link tells the book, and the book asks the link: each call below comes when both are there.
 
     def on_drain(deadline_in: float) -> None:
-        config.graceful_timeout = deadline_in
+        nonlocal grace
+        grace = deadline_in
         draining.now = True
         leases.drain()
         drain.set()
@@ -63,25 +67,42 @@ async def run_worker(place: Place) -> None:
     relay = Relay(link, leases)
     app = make_app(link, relay, place.events_endpoint, draining)
     app.asgi_app = Dispatch(relay, app.asgi_app)  # type: ignore[method-assign, assignment]
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(_end_with_lifeline, place.lifeline, nursery.cancel_scope)
-        await nursery.start(_converse, link)
-        nursery.start_soon(_follow_log_level, link)
-        nursery.start_soon(_sweep, leases)
-        await hypercorn_serve(app, config, shutdown_trigger=drain.wait, mode="asgi")
-        await relay.aclose()
-        nursery.cancel_scope.cancel()
+    hypercorn = Hypercorn(app, hypercorn_config())
+    with socket.socket(fileno=place.fd) as listener:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_end_with_lifeline, place.lifeline, nursery.cancel_scope)
+            await nursery.start(_converse, link)
+            nursery.start_soon(_follow_log_level, link)
+            await nursery.start(hypercorn.run)
+            listener.listen(BACKLOG)
+            lane = Lane(
+                listener,
+                leases,
+                catalogue_now=lambda: link.catalogue,
+                report=link.report,
+                hand=hypercorn.hand,
+                emptied=emptied.set,
+            )
+            nursery.start_soon(drive, lane)
+            nursery.start_soon(tick, lane)
+            await drain.wait()
+            await _end(lane, hypercorn, emptied, grace)
+            await relay.aclose()
+            nursery.cancel_scope.cancel()
+    lane.aclose()
+
+
+async def _end(lane: Lane, hypercorn: Hypercorn, emptied: trio.Event, grace: float) -> None:
+    """Nobody is let in; answers under way get ``grace`` seconds; then their connections are broken."""
+    lane.drain()
+    await hypercorn.drain()
+    with trio.move_on_after(grace):
+        await emptied.wait()
+    lane.abort()
 
 
 async def _converse(link: WorkerLink, *, task_status: trio.TaskStatus[None]) -> None:
     await link.run(task_status=task_status)
-
-
-async def _sweep(leases: LeaseBook) -> None:
-    """Parked leases that nobody used again go back."""
-    while True:
-        await trio.sleep(SWEEP_EVERY)
-        leases.sweep()
 
 
 async def _follow_log_level(link: WorkerLink) -> None:
@@ -100,12 +121,10 @@ async def _end_with_lifeline(lifeline: int, scope: trio.CancelScope) -> None:
     scope.cancel()
 
 
-def hypercorn_config(fd: int) -> Config:
+def hypercorn_config() -> Config:
     """hypercorn's defaults are for other programs: see each line."""
     config = Config()
-    config.bind = [f"fd://{fd}"]
-    config.backlog = 1024  # it calls listen again on the inherited socket
-    config.keep_alive_timeout = KEEP_ALIVE
+    config.keep_alive_timeout = KEEP_ALIVE  # where the lane does not look: HTTP/2 and WebSockets
     config.keep_alive_max_requests = 2**31  # clients keep a connection for days
     config.h11_max_incomplete_size = HEAD_LIMIT  # of a head; bodies have a limit of their own
     config.include_server_header = False

@@ -46,16 +46,25 @@ class CatalogueModel(Struct, frozen=True, kw_only=True):
     filters: BodyFilters | None = None
     """None: the body goes upstream as it came, but for ``use_model_name``."""
     capabilities: Capabilities | None = None
+    connect: float = 30.0
+    """Seconds for a connection to its server."""
+    first_byte: float = 0.0
+    """Seconds until its server begins to answer; 0: no limit."""
     metadata: bytes = b"{}"
     """JSON text of an object."""
 
 
 class Limits(Struct, frozen=True, kw_only=True):
-    """Bounds a worker enforces. Sizes in bytes, times in seconds."""
+    """Bounds a worker enforces. Sizes in bytes, times in seconds.
+
+    ``idle``: between two requests of a connection; ``head``: for a whole head; ``body``: without a byte of a body.
+    """
 
     json_body: int = 64 * 1024 * 1024
     keep_alive_after: float = 15.0
-    upstream_connect: float = 10.0
+    idle: float = 75.0
+    head: float = 30.0
+    body: float = 60.0
 
 
 class Catalogue(Struct, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ from typing import Any, Self
 import msgspec
 
 from config.names import Names
-from config.types import Capabilities, Filters, ModelSettings, Settings
+from config.types import Capabilities, Filters, GatewaySettings, ModelSettings, Settings
 from protocol.catalogue import Assignments, BodyFilters, Catalogue, CatalogueModel, Limits, Member
 from protocol.catalogue import Capabilities as WireCapabilities
 from protocol.ids import ModelId
@@ -67,8 +67,18 @@ def catalogue_of(settings: Settings, revision: int, log_level: str | None = None
         aliases_in_list=settings.include_aliases_in_list,
         not_built=not_built(settings),
         key_digests=tuple(hashlib.sha256(key.encode()).digest() for key in settings.api_keys),
-        limits=Limits(json_body=settings.gateway.body_limit, keep_alive_after=settings.gateway.keep_alive_after),
+        limits=_limits(settings.gateway),
         log_level=log_level or settings.log_level,
+    )
+
+
+def _limits(gateway: GatewaySettings) -> Limits:
+    return Limits(
+        json_body=gateway.body_limit,
+        keep_alive_after=gateway.keep_alive_after,
+        idle=gateway.idle_timeout,
+        head=gateway.head_timeout,
+        body=gateway.body_timeout,
     )
 
 
@@ -82,6 +92,8 @@ def _catalogue_model(model: ModelSettings) -> CatalogueModel:
         unlisted=model.unlisted,
         use_model_name=model.use_model_name,
         filters=_body_filters(model.filters),
+        connect=model.timeouts.connect,
+        first_byte=model.timeouts.response_header,
         capabilities=None if can == Capabilities() else WireCapabilities(**asdict(can)),
         metadata=msgspec.json.encode(model.metadata),
     )

@@ -1,5 +1,6 @@
-"""A gateway worker in one process with the test: real hypercorn, real sockets, a real model server.
+"""A gateway worker in one process with the test: real sockets, real hypercorn, a real model server.
 
+Every test runs twice: with the lane, and with everything on hypercorn's way. Both have to behave the same.
 Only the supervisor is a fake (``FakeSupervisor``): it hands out leases on one model server and keeps count.
 """
 
@@ -10,16 +11,19 @@ import subprocess  # noqa: TID251 (the model server is started without a supervi
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
 import h11
 import pytest
 import trio
-from hypercorn.trio import serve as hypercorn_serve
 
 from gateway.app import Draining, make_app
 from gateway.asgi import Dispatch
+from gateway.lane.driver import drive, tick
+from gateway.lane.handover import Hypercorn
+from gateway.lane.lane import Lane
 from gateway.leases import LeaseBook
 from gateway.relay import Relay
 from gateway.serve import hypercorn_config
@@ -34,6 +38,15 @@ from tests.support.http import Connection, ask
 from tests.support.yard import MODEL_SERVER, PATIENCE
 
 CHAT = "/v1/chat/completions"
+WAY: ContextVar[str] = ContextVar("WAY")
+
+
+@pytest.fixture(params=["lane", "hypercorn"], autouse=True)
+def way(request: pytest.FixtureRequest) -> None:
+    """Which of the two ways inference requests take."""
+    WAY.set(request.param)
+
+
 MESSAGES = "/v1/messages"
 
 
@@ -162,12 +175,23 @@ async def place(*options: str, limits: Limits | None = None, parkable: bool = Fa
     relay = Relay(supervisor, leases)
     app = make_app(supervisor, relay, "ipc:///nowhere", Draining())
     app.asgi_app = Dispatch(relay, app.asgi_app)  # type: ignore[method-assign, assignment]
+    hypercorn = Hypercorn(app, hypercorn_config())
+    emptied = trio.Event()
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        config = hypercorn_config(listener.fileno())
-        config.graceful_timeout = 1.0
-        end = trio.Event()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(lambda: hypercorn_serve(app, config, shutdown_trigger=end.wait, mode="asgi"))
+            await nursery.start(hypercorn.run)
+            lane = Lane(
+                listener,
+                leases,
+                catalogue_now=lambda: supervisor.catalogue,
+                report=supervisor.report,
+                hand=hypercorn.hand,
+                emptied=emptied.set,
+            )
+            if WAY.get() == "hypercorn":
+                lane.routes = {}
+            nursery.start_soon(drive, lane)
+            nursery.start_soon(tick, lane)
             port = listener.getsockname()[1]
             try:
                 yield Place(port, server_port, supervisor, leases, server)
@@ -178,10 +202,14 @@ async def place(*options: str, limits: Limits | None = None, parkable: bool = Fa
                     await server.wait()
                     assert server.stdout is not None
                     await server.stdout.aclose()
-            end.set()
-            nursery.cancel_scope.deadline = trio.current_time() + 3
-        await relay.aclose()
-        listener.detach()
+            lane.drain()
+            await hypercorn.drain()
+            with trio.move_on_after(3):
+                await emptied.wait()
+            lane.abort()
+            await relay.aclose()
+            nursery.cancel_scope.cancel()
+        lane.aclose()
 
 
 async def read_until_cut(client: Connection) -> bytes:
@@ -332,7 +360,7 @@ async def test_an_error_after_the_head_is_an_event_in_the_dialect_of_the_route(p
 
 
 async def test_the_upstreams_own_error_keeps_its_status_or_becomes_an_event_after_the_head() -> None:
-    async with place("--status", "418", "--prefill", "0.4", limits=QUICK) as it:
+    async with place("--status", "418", "--prefill", "1.2", limits=QUICK) as it:
         plain = await ask(it.port, "POST", CHAT, BODY)
         assert (plain.status, plain.json["error"]["message"]) == (418, "m says no")
         async with Connection.open(it.port) as client:

@@ -3,8 +3,10 @@
 ``make test-long`` takes 200,000 steps for each combination, with a seed of its own; CI a short, fixed form.
 """
 
+from collections.abc import Callable
+
 import pytest
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from protocol.ids import Refusal
@@ -15,20 +17,17 @@ from tests.support.random_trouble import world_for
 from tests.support.random_world import World
 
 SHORT_STEPS, LONG_STEPS = 5_000, 200_000
+MOST_ROUNDS = 8
+"""Of the short form, until every class has occurred; each round has a seed of its own, the same in every run."""
 SHORT = settings(
-    max_examples=150,
+    max_examples=100,
     stateful_step_count=60,
     deadline=None,
-    derandomize=True,
-    suppress_health_check=list(HealthCheck),
-)
-LONG = settings(
-    SHORT,
-    max_examples=1000,
-    derandomize=False,
     database=None,
     phases=[Phase.generate, Phase.shrink],
+    suppress_health_check=list(HealthCheck),
 )
+LONG = settings(SHORT, max_examples=1000)
 EVENTS = {event.__name__ for event in ev.Event.__args__}
 EFFECTS = {effect.__name__ for effect in do.Effect.__args__} - {"ReportProgress"}
 HAPPENINGS = {"cancel crosses grant", "crash", "late ready", "restore", "stopped with leases", "plan given up"}
@@ -56,31 +55,35 @@ def expected(policy: str, eviction: str) -> set[str]:
     return wanted
 
 
-def run(
-    world: type[World], how: settings, steps: int, name: tuple[str, str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Run until there were enough steps, and say how often each class occurred."""
-    run_state_machine_as_test(world, settings=how)
-    while world.seen["steps"] < steps and not how.derandomize:
-        run_state_machine_as_test(world, settings=how)
-    with capsys.disabled():
-        counts = ", ".join(f"{kind} {world.seen[kind]:,}" for kind in sorted(world.seen))
-        print(f"\n{' with '.join(name)}: {counts}")
+def missing(world: type[World], name: tuple[str, str]) -> list[str]:
+    """What should have happened by now."""
+    return sorted(kind for kind in expected(*name) if not world.seen[kind])
+
+
+def told(world: type[World], steps: int, name: tuple[str, str], tell: Callable[[str], None]) -> None:
+    """Say how often each class occurred; none may be missing."""
+    tell(", ".join(f"{kind} {world.seen[kind]:,}" for kind in sorted(world.seen)))
     assert world.seen["steps"] >= steps
-    missing = {kind for kind in expected(*name) if not world.seen[kind]}
-    assert not missing, f"never happened: {sorted(missing)}"
+    assert not missing(world, name), f"never happened: {missing(world, name)}"
 
 
 @pytest.mark.parametrize(("policy", "eviction"), COMBINATIONS)
-def test_the_invariants_hold_under_random_events(
-    policy: str, eviction: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run(world_for(policy, eviction), SHORT, SHORT_STEPS, (policy, eviction), capsys)
+def test_the_invariants_hold_under_random_events(policy: str, eviction: str, tell: Callable[[str], None]) -> None:
+    world, name = world_for(policy, eviction), (policy, eviction)
+    for number in range(MOST_ROUNDS):
+        # What rules a round draws depends on all of the code, so rare classes may be missing from any one.
+        run_state_machine_as_test(seed(number)(world), settings=SHORT)
+        if world.seen["steps"] >= SHORT_STEPS and not missing(world, name):
+            break
+    told(world, SHORT_STEPS, name, tell)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize(("policy", "eviction"), COMBINATIONS)
 def test_the_invariants_hold_for_two_hundred_thousand_steps(
-    policy: str, eviction: str, capsys: pytest.CaptureFixture[str]
+    policy: str, eviction: str, tell: Callable[[str], None]
 ) -> None:
-    run(world_for(policy, eviction), LONG, LONG_STEPS, (policy, eviction), capsys)
+    world = world_for(policy, eviction)
+    while world.seen["steps"] < LONG_STEPS:
+        run_state_machine_as_test(world, settings=LONG)
+    told(world, LONG_STEPS, (policy, eviction), tell)

@@ -1,0 +1,41 @@
+"""One line for each request, written once a turn: Python's logging costs as much as the request itself.
+
+Lines look like those of the logging module, and follow its level. No query and no headers, which may carry
+secrets. Called by ``exchange.py``; flushed at the end of each turn of the reactor.
+"""
+
+import logging
+import sys
+import time
+
+log = logging.getLogger("swapyard.access")
+
+
+class AccessLog:
+    """Lines since the last flush; a turn is short, so they are few."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+        self._second = 0
+        self._time = ""
+
+    def add(self, peer: str, target: str, status: int, sent: int, seconds: float) -> None:
+        """One request that has ended."""
+        if not log.isEnabledFor(logging.INFO):
+            return
+        now = time.time()
+        second = int(now)
+        if second != self._second:
+            self._second = second
+            self._time = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
+        self._lines.append(
+            f"{self._time},{int((now - second) * 1000):03d} INFO    swapyard.access: "
+            f"{peer} {target} {status} {sent} bytes {seconds:.3f} s\n"
+        )
+
+    def flush(self) -> None:
+        """Write what there is."""
+        if self._lines:
+            lines, self._lines = self._lines, []
+            sys.stderr.write("".join(lines))
+            sys.stderr.flush()

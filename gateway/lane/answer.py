@@ -1,0 +1,114 @@
+"""The body of one answer on its way down: where it ends, in what framing it goes on, what is read in passing.
+
+Ordinarily the pieces go on as they came. Where a stream of comments has begun already, they become chunks of it;
+and an answer that is no stream is then read to be told as an event. No sockets. Called by ``exchange.py``.
+"""
+
+import json
+
+from gateway.lane.chunks import Chunks
+from gateway.lane.heads import AnswerHead
+from gateway.usage import Tokens, UsageReader
+
+MOST_ERROR = 64 * 1024
+"""Bytes of an answer that are read to be told as an event."""
+LAST_CHUNK = b"0\r\n\r\n"
+
+
+class Answer:
+    """``joins``: the client's answer has begun, as a chunked stream. ``done``: the body is complete; ``failure``: it
+    is none that could be passed on, and this is what it says; ``passed``: bytes of it that went on."""
+
+    __slots__ = ("_chunks", "_left", "_said", "_telling", "_usage", "_wraps", "done", "failure", "head", "passed")
+
+    def __init__(self, head: AnswerHead, *, joins: bool) -> None:
+        self.head = head
+        self.done = False
+        self.failure: str | None = None
+        self.passed = 0
+        self._chunks = Chunks() if head.chunked else None
+        self._left = head.length
+        self._telling = joins and not head.event_stream
+        self._wraps = joins and not head.chunked
+        self._said = b""
+        self._usage = UsageReader(stream=head.event_stream)
+
+    @property
+    def ends_with_connection(self) -> bool:
+        """Does nothing but the end of the connection tell where it ends?"""
+        return self._chunks is None and self._left is None
+
+    @property
+    def takes_event(self) -> bool:
+        """Could an event of ours stand here, in the client's stream?"""
+        if self._wraps or self._telling:
+            return True
+        return self.head.event_stream and self._chunks is not None and self._chunks.boundary
+
+    def feed(self, data: bytes) -> bytes:
+        """What the client gets for a piece of the body; ``NotChunked``."""
+        if self._chunks is not None:
+            end = self._chunks.feed(data)
+            if end >= 0:
+                self.done = True
+                self._cut_at(data, end)
+                data = data[:end]
+        elif self._left is not None:
+            if len(data) > self._left:
+                self._cut_at(data, self._left)
+                data = data[: self._left]
+            self._left -= len(data)
+            self.done = not self._left
+        return self._framed(data)
+
+    def end(self) -> bytes:
+        """The connection has ended, and the body with it."""
+        self.done = True
+        return self._framed(b"")
+
+    def _cut_at(self, data: bytes, end: int) -> None:
+        """What follows the body was asked for by nobody, and its connection serves nobody any more."""
+        self.head.keep_alive = self.head.keep_alive and len(data) == end
+
+    def _framed(self, data: bytes) -> bytes:
+        if self._telling:
+            self._keep(data)
+            return b""
+        if data:
+            self.passed += len(data)
+            self._usage.feed(data)
+        if not self._wraps:
+            return data
+        chunk = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+        return chunk + LAST_CHUNK if self.done else chunk
+
+    def _keep(self, data: bytes) -> None:
+        self._said += data[: MOST_ERROR - len(self._said)]
+        if self.done or len(self._said) >= MOST_ERROR:
+            said = _unchunked(self._said) if self.head.chunked else self._said
+            self.failure = _message(said) or f"the model server answered {self.head.status}"
+
+    def tokens(self) -> Tokens:
+        """What the answer said of its tokens."""
+        return self._usage.tokens() if self.head.status == 200 else Tokens()
+
+
+def _unchunked(data: bytes) -> bytes:
+    """The content of a chunked body, as far as it goes."""
+    content = b""
+    while True:
+        line, _, rest = data.partition(b"\r\n")
+        size = int(line.partition(b";")[0] or b"0", 16)
+        if not size:
+            return content
+        content += rest[:size]
+        data = rest[size + 2 :]
+
+
+def _message(said: bytes) -> str:
+    """The message of an upstream's error, if it is one of the usual kind."""
+    try:
+        error = json.loads(said)["error"]
+        return str(error["message"] if isinstance(error, dict) else error)
+    except (ValueError, KeyError, TypeError):
+        return ""

@@ -1,0 +1,400 @@
+"""One client's connection: its requests are found in what arrives, and each goes to the lane or to hypercorn.
+
+A synchronous machine over one non-blocking socket; it needs no trio, and in tests no socket either::
+
+    IDLE ── head of an inference request ──▶ BODY ──▶ BUSY (an exchange) ──▶ IDLE
+    IDLE ── any other head ──▶ HANDED (hypercorn answers this request) ──▶ IDLE
+    IDLE ── upgrade, HTTP/2, nonsense ──▶ TUNNEL (everything is hypercorn's from here on)
+    any ── the client left, or was cut off ──▶ CLOSED
+
+On one kept-alive connection each request finds its own way, whatever came before. Mirror: ``exchange.py`` for a
+request of the lane, ``handover.py`` for hypercorn's. Owner: ``lane.py``.
+"""
+
+import math
+import socket
+import struct
+from enum import Enum, auto
+from typing import TYPE_CHECKING
+
+from gateway.lane.chunks import Chunks, NotChunked
+from gateway.lane.exchange import Exchange
+from gateway.lane.heads import END, MOST_HEAD, AmbiguousLength, RequestHead, body_of, request_head
+from gateway.lane.outbox import Outbox
+from gateway.lane.reactor import HUNG_UP, READABLE, WRITABLE
+from gateway.lane.upstream import READ, READS
+from gateway.refusals import Refused, Situation
+from gateway.routing import Route
+
+if TYPE_CHECKING:
+    from gateway.lane.handover import HandedStream
+    from gateway.lane.lane import Lane
+
+LANE_BODY = 4 * 1024 * 1024
+"""A longer body takes hypercorn's way: looking for the model in it would hold up everybody else."""
+MOST_PIPELINED = 64 * 1024
+"""Bytes that may wait behind a request; more stays in the kernel."""
+MOST_HANDED = 256 * 1024
+"""The same for what hypercorn has not read yet."""
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+TOO_SLOW = Refused(Situation.TOO_SLOW, "the rest of the request did not come in time")
+TOO_LARGE = Refused(Situation.HEAD_TOO_LARGE, f"the head of the request is larger than {MOST_HEAD} bytes")
+AMBIGUOUS = Refused(Situation.BROKEN_HEAD, "the request has both a Content-Length and a Transfer-Encoding")
+LINGER = 2.0
+"""Seconds for what a client still sends after its last answer."""
+_RESET = struct.pack("ii", 1, 0)
+"""Linger for no time: the other side gets a reset, never a clean end."""
+
+
+class Mode(Enum):
+    """What a connection is at."""
+
+    IDLE = auto()
+    BODY = auto()
+    BUSY = auto()
+    HANDED = auto()
+    TUNNEL = auto()
+    LINGER = auto()
+    CLOSED = auto()
+
+
+class Client:
+    """``peer``: its address as text. ``deadline``: what the wheel looks at."""
+
+    __slots__ = (
+        "_body", "_buffer", "_closing", "_ends", "_exchange", "_head", "_hung_up", "_lane", "_missing", "_out",
+        "_route", "_scanned", "_sock", "_stream", "_unread", "deadline", "mode", "peer", "send", "when_sent",
+    )  # fmt: skip
+
+    def __init__(self, lane: "Lane", sock: socket.socket, peer: str) -> None:
+        self._lane = lane
+        self._sock = sock
+        self.peer = peer
+        self.mode = Mode.IDLE
+        self.deadline = lane.reactor.now + lane.limits.idle
+        self._buffer = bytearray()
+        self._scanned = 0
+        out = self._out = Outbox(sock)
+        self.send = out.send
+        self.when_sent = out.when_sent
+        self._closing = False
+        self._hung_up = False
+        self._unread = False
+        self._exchange: Exchange | None = None
+        self._route: Route | None = None
+        self._head: RequestHead | None = None
+        self._body: list[bytes] = []
+        self._missing = 0
+        self._stream: HandedStream | None = None
+        self._ends: Chunks | int = 0
+
+    # -------------------------------------------------------------- what the reactor says
+
+    def ready(self, mask: int) -> None:
+        """Something happened on the socket."""
+        if mask & WRITABLE and self._out.waiting:
+            self._flush()
+        if mask & READABLE:
+            self._hung_up = self._hung_up or bool(mask & HUNG_UP)
+            self.read()
+
+    def read(self) -> None:
+        """Take what there is, a bounded amount in one go."""
+        for _ in range(READS):
+            if self.mode is Mode.CLOSED:
+                return
+            if self._is_full():
+                self._unread = True
+                if self._hung_up:
+                    self.gone()
+                return
+            try:
+                data = self._sock.recv(READ)
+            except BlockingIOError:
+                return
+            except OSError:
+                data = b""
+            if not data:
+                self.gone()
+                return
+            self._received(data)
+            if len(data) < READ and not self._hung_up:
+                return
+        self._lane.reactor.soon(self.read)
+
+    def _is_full(self) -> bool:
+        if self.mode in (Mode.HANDED, Mode.TUNNEL) and self._stream is not None:
+            return self._stream.waiting > MOST_HANDED
+        return len(self._buffer) > MOST_PIPELINED and self.mode is not Mode.IDLE
+
+    def read_on(self) -> None:
+        """There is room again for what was left in the kernel."""
+        if self._unread:
+            self._unread = False
+            self._lane.reactor.soon(self.read)
+
+    def _received(self, data: bytes) -> None:
+        match self.mode:
+            case Mode.IDLE:
+                self._buffer += data
+                self._look()
+            case Mode.BODY:
+                self._more_body(data)
+            case Mode.HANDED:
+                self._pass_on(data)
+            case Mode.TUNNEL:
+                assert self._stream is not None
+                self._stream.push(data)
+            case Mode.LINGER:
+                pass
+            case _:
+                self._buffer += data
+
+    # -------------------------------------------------------------- requests
+
+    def _look(self) -> None:
+        """Is there a whole head? IDLE."""
+        buffer = self._buffer
+        end = buffer.find(END, self._scanned)
+        if end < 0:
+            if not self._scanned:
+                self._set_deadline(self._lane.limits.head)
+            self._scanned = max(1, len(buffer) - len(END) + 1)
+            if len(buffer) > MOST_HEAD:
+                self._refuse(TOO_LARGE)
+            return
+        if end > MOST_HEAD:
+            self._refuse(TOO_LARGE)
+            return
+        data = bytes(buffer)
+        buffer.clear()
+        self._scanned = 0
+        route = self._lane.routes.get(data[: data.find(b"\r\n")])
+        head = request_head(data[:end]) if route is not None else None
+        if route is None or head is None or head.length > min(LANE_BODY, self._lane.limits.json_body):
+            self._hand_over(data, end)
+            return
+        start = end + len(END)
+        missing = head.length - (len(data) - start)
+        if missing > 0:
+            self._await_body(route, head, data[start:], missing)
+            return
+        if missing < 0:
+            buffer += data[missing:]
+        self._begin(route, head, data[start : start + head.length])
+
+    def _await_body(self, route: Route, head: RequestHead, begun: bytes, missing: int) -> None:
+        self.mode = Mode.BODY
+        self._route, self._head, self._body, self._missing = route, head, [begun], missing
+        self._set_deadline(self._lane.limits.body)
+        if head.expects and not begun:
+            self.send(CONTINUE)
+
+    def _more_body(self, data: bytes) -> None:
+        assert self._route is not None
+        assert self._head is not None
+        self.deadline = self._lane.reactor.now + self._lane.limits.body
+        self._missing -= len(data)
+        if self._missing > 0:
+            self._body.append(data)
+            return
+        if self._missing < 0:
+            self._buffer += data[self._missing :]
+            data = data[: self._missing]
+        body = b"".join([*self._body, data])
+        route, head = self._route, self._head
+        self._route, self._head, self._body = None, None, []
+        self._begin(route, head, body)
+
+    def _begin(self, route: Route, head: RequestHead, body: bytes) -> None:
+        self.mode = Mode.BUSY
+        self.deadline = math.inf
+        exchange = self._exchange = Exchange(self._lane, self, route, head, body)
+        exchange.start()
+
+    def _refuse(self, refused: Refused) -> None:
+        """No request that anybody could answer: say why, and end the connection."""
+        self.mode = Mode.BUSY
+        self._buffer.clear()
+        self._body = []
+        self.send(refused.answer(close=True)[0])
+        self._unread = True
+        self.close_when_sent()
+
+    def exchange_over(self, *, keep_alive: bool) -> None:
+        """Its answer has been given to ``send`` to the last byte."""
+        self._exchange = None
+        if keep_alive and not self._lane.draining:
+            self._idle()
+        else:
+            self.close_when_sent()
+
+    def _idle(self) -> None:
+        self.mode = Mode.IDLE
+        self._scanned = 0
+        self.deadline = self._lane.reactor.now + self._lane.limits.idle
+        if self._buffer and self._out.waiting:
+            # Whoever does not read his answers gets no further ones.
+            self._out.when_sent(self._next)
+        elif self._buffer or self._unread:
+            self._lane.reactor.soon(self._next)
+
+    def _next(self) -> None:
+        """What came behind the last request."""
+        if self.mode is not Mode.IDLE:
+            return
+        if self._buffer:
+            self._look()
+        self.read_on()
+
+    # -------------------------------------------------------------- hypercorn
+
+    def detour(self, request: bytes) -> None:
+        """A request that the lane took after all is hypercorn's."""
+        self._exchange = None
+        self._hand_over(request, request.find(END))
+
+    def _hand_over(self, data: bytes, end: int) -> None:
+        """This request is hypercorn's, and what follows it is not; unless nobody can tell where it ends."""
+        try:
+            ends = body_of(data[:end])
+        except AmbiguousLength:
+            self._refuse(AMBIGUOUS)
+            return
+        if ends is None:
+            self._tunnel(data)
+            return
+        self.mode = Mode.HANDED
+        self._ends = ends
+        self._set_deadline(self._lane.limits.body)
+        if self._stream is None or self._stream.closed:
+            self._stream = self._lane.handed(self, for_good=False)
+        start = end + len(END)
+        self._stream.push(data[:start])
+        self._pass_on(data[start:])
+
+    def _pass_on(self, data: bytes) -> None:
+        """More of the body of hypercorn's request, and perhaps of what follows it."""
+        assert self._stream is not None
+        if isinstance(self._ends, Chunks):
+            try:
+                end = self._ends.feed(data)
+            except NotChunked:
+                self._tunnel(data)
+                return
+            done = end >= 0
+            end = end if done else len(data)
+        else:
+            end = min(self._ends, len(data))
+            self._ends -= end
+            done = self._ends == 0
+        if end:
+            self._stream.push(data[:end])
+        if done:
+            self._ends = 0
+            self.deadline = math.inf
+            self._buffer += data[end:]
+            # What comes from now on waits for hypercorn's answer.
+            self._stream.complete = True
+        else:
+            self.deadline = self._lane.reactor.now + self._lane.limits.body
+
+    def _tunnel(self, data: bytes) -> None:
+        """Everything that this client sends is hypercorn's for good."""
+        self.mode = Mode.TUNNEL
+        self.deadline = math.inf
+        self._buffer.clear()
+        if self._stream is None or self._stream.closed:
+            self._stream = self._lane.handed(self, for_good=True)
+        self._stream.for_good = True
+        self._stream.push(data)
+
+    def handed_over(self) -> None:
+        """hypercorn has answered the request that it got."""
+        if self.mode is Mode.HANDED and self._stream is not None and self._stream.complete:
+            self._stream.complete = False
+            self._idle()
+            if self._lane.draining:
+                self.close_when_sent()
+
+    # -------------------------------------------------------------- ends
+
+    def close_when_sent(self) -> None:
+        """A clean end behind the last answer."""
+        self._closing = True
+        if not self._out.waiting and self.mode is not Mode.CLOSED:
+            self._finish()
+
+    def _flush(self) -> None:
+        if not self._out.flush():
+            self.gone()
+        elif self._closing and not self._out.waiting:
+            self._finish()
+
+    def _finish(self) -> None:
+        if not self._buffer and not self._unread:
+            self.close()
+            return
+        # It still sends: a close would be a reset, and take the answer with it.
+        self.mode = Mode.LINGER
+        self._closing = False
+        self._buffer.clear()
+        try:
+            self._sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            self.close()
+            return
+        self._set_deadline(LINGER)
+        self.read_on()
+
+    def gone(self) -> None:
+        """The client has left."""
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.client_gone()
+        self.close()
+
+    def abort(self) -> None:
+        """End it so that nobody can take it for a clean end; what was sent before may arrive or not."""
+        if self.mode is not Mode.CLOSED:
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            self.close()
+
+    def close(self) -> None:
+        """At once; more than once does nothing."""
+        if self.mode is Mode.CLOSED:
+            return
+        self.mode = Mode.CLOSED
+        self._exchange = None
+        self._buffer.clear()
+        self._lane.closed(self, self._sock)
+        if self._stream is not None:
+            self._stream.push_end()
+        self._out.drop()
+
+    def end_if_idle(self) -> None:
+        """The worker drains: no further request is expected."""
+        if self.mode is Mode.IDLE and not self._buffer:
+            self.close_when_sent()
+
+    def expire(self) -> None:
+        """Called by the wheel."""
+        if self.mode is Mode.BUSY and self._exchange is not None:
+            self._exchange.expire()
+        elif self.mode is Mode.BODY or (self.mode is Mode.IDLE and self._buffer):
+            self._refuse(TOO_SLOW)
+        elif self.mode is Mode.HANDED:
+            self.abort()
+        else:
+            self.close()
+
+    def _set_deadline(self, seconds: float) -> None:
+        self.deadline = self._lane.reactor.now + seconds
+        self._lane.wheel.sooner(self)
+
+    # -------------------------------------------------------------- what hypercorn asks of a socket
+
+    @property
+    def sock(self) -> socket.socket:
+        """For the addresses of both ends."""
+        return self._sock

@@ -1,0 +1,394 @@
+"""One request of the lane, from its last byte to the end of its answer. Synchronous; no sockets, no trio.
+
+::
+
+    start ──▶ QUEUED (asked for a lease) ──▶ CONNECTING ──▶ WAITING (request sent) ──▶ RELAYING ──▶ over
+    start ── a lease is parked, a connection idle ──▶ WAITING
+
+What one read of the model server brought is one write to the client, in the server's own framing. The lease goes
+back, and the outcome is told, in one place (``_end``), whatever ended the exchange. Errors are those of
+``gateway/refusals.py``; after the head they are events, or a connection that breaks. Called by ``client.py``;
+its upstream is ``upstream.py``, its lease ``gateway/leases.py``.
+"""
+
+import math
+from enum import Enum, auto
+from typing import TYPE_CHECKING
+
+from gateway import auth, filters
+from gateway.exchange import Record
+from gateway.lane.answer import Answer
+from gateway.lane.chunks import NotChunked
+from gateway.lane.heads import END, MOST_ANSWER_HEAD, AnswerHead, NotAnAnswer, RequestHead, answer_head
+from gateway.lane.sides import Side
+from gateway.lane.upstream import Pool, Upstream
+from gateway.lane.wheel import HORIZON
+from gateway.leases import Held
+from gateway.loading import COMMENT, HEAD
+from gateway.refusals import Refused, RefusedError, Situation, refuse
+from gateway.routing import Peek, Route, asked_name, patience, peek, wants_stream
+from gateway.usage import Tokens
+from protocol.errors import ConversationEnded
+from protocol.ids import CallId
+from protocol.worker_link import AcquireRefused
+
+if TYPE_CHECKING:
+    from gateway.lane.lane import Lane
+
+LEFT = 499
+
+
+class Phase(Enum):
+    """How far it is."""
+
+    QUEUED = auto()
+    CONNECTING = auto()
+    WAITING = auto()
+    RELAYING = auto()
+    OVER = auto()
+
+
+class Exchange:
+    """``head`` and ``body`` as they came; the body is kept until the answer begins, for one more try."""
+
+    __slots__ = (
+        "_answer", "_answer_by", "_body", "_call", "_client", "_closes", "_head", "_head_sent", "_held", "_lane",
+        "_peek", "_phase", "_pool", "_received", "_record", "_retried", "_route", "_sent", "_sound", "_up",
+    )  # fmt: skip
+
+    def __init__(self, lane: "Lane", client: Side, route: Route, head: RequestHead, body: bytes) -> None:
+        self._lane = lane
+        self._client = client
+        self._route = route
+        self._head = head
+        self._body = body
+        self._phase = Phase.QUEUED
+        self._record = Record(begun=lane.reactor.now, bytes_in=head.length)
+        self._peek: Peek | None = None
+        self._answer_by = math.inf
+        self._call: CallId | None = None
+        self._held: Held | None = None
+        self._sound = True
+        self._pool: Pool | None = None
+        self._up: Upstream | None = None
+        self._retried = False
+        self._received = b""
+        self._answer: Answer | None = None
+        self._closes = False
+        self._head_sent = False
+        self._sent = 0
+
+    # -------------------------------------------------------------- the way up
+
+    def start(self) -> None:
+        """Whose request is it, and for which model?"""
+        lane, head, raw = self._lane, self._head, self._body
+        try:
+            digests = lane.catalogue.key_digests
+            if digests and not auth.allowed(head.credentials(), digests):
+                raise refuse(Situation.BAD_KEY, "a valid API key is needed")
+            limit = patience(head.value(b"x-request-timeout"))
+            found = self._peek = peek(self._body)
+            asked = asked_name(found)
+            model = lane.index.find(asked)
+            self._record.model = model
+            self._body = filters.apply(self._body, model, asked)
+        except RefusedError as error:
+            self._tell(error.refused)
+            return
+        if model.id in lane.detours:
+            self._detour(raw)
+            return
+        held = lane.book.take(asked)
+        if held is not None:
+            self._leased(held)
+            return
+        self._ask(asked, limit)
+
+    def _ask(self, asked: str, limit: float | None) -> None:
+        waited = self._lane.reactor.now - self._record.begun
+        left = None if limit is None else max(0.0, limit - waited)
+        self._comment_later()
+        try:
+            self._call = self._lane.book.request(asked, caller=self._client.peer, deadline_in=left, done=self._asked)
+        except AcquireRefused as refused:
+            self._tell(Refused(refused.refusal, refused.text, retry_after=refused.retry_after))
+        except ConversationEnded:
+            self._alone()
+
+    def _asked(self, answer: Held | AcquireRefused | ConversationEnded) -> None:
+        self._call = None
+        match answer:
+            case AcquireRefused():
+                self._tell(Refused(answer.refusal, answer.text, retry_after=answer.retry_after))
+            case ConversationEnded():
+                self._alone()
+            case _:
+                self._leased(answer)
+
+    def _alone(self) -> None:
+        self._tell(Refused(Situation.SUPERVISOR_GONE, "swapyard is restarting; try again", retry_after=1.0))
+
+    def _leased(self, held: Held) -> None:
+        self._held = held
+        held.on_cut = self._cut
+        self._record.granted = self._lane.now()
+        self._pool = self._lane.pools.find(held.model, held.generation, held.upstream)
+        if self._pool is None:
+            self._lane.detours.add(held.model)
+            self._detour(self._body)
+            return
+        up = self._pool.take(self)
+        if up is None:
+            self._connect()
+            return
+        self._up = up
+        self._send_up(up)
+
+    def _detour(self, body: bytes) -> None:
+        """Its server is one that only hypercorn's way reaches, by name or by TLS."""
+        self._held, held = None, self._held
+        if held is not None:
+            self._lane.book.give_back(held)
+        self._phase = Phase.OVER
+        self._client.detour(self._head.text + END + body)
+
+    def _connect(self) -> None:
+        assert self._pool is not None
+        self._phase = Phase.CONNECTING
+        assert self._record.model is not None
+        self._limit_time(self._record.model.connect or math.inf)
+        self._up = self._pool.open(self)
+
+    def connected(self) -> None:
+        """As ``Asker`` says."""
+        if self._up is not None:
+            self._send_up(self._up)
+
+    def _send_up(self, up: Upstream) -> None:
+        assert self._pool is not None
+        assert self._record.model is not None
+        self._phase = Phase.WAITING
+        self._answer_by = self._lane.now() + (self._record.model.first_byte or math.inf)
+        self._comment_later()
+        body = self._body
+        lines = self._head.upward(
+            peer=self._client.peer.encode("latin-1"),
+            length=len(body),
+            keep_credentials=not self._lane.catalogue.key_digests,
+        )
+        up.send(b"POST %b%b HTTP/1.1%b%b" % (self._pool.base, self._route.forward_as.encode(), lines, body))
+
+    # -------------------------------------------------------------- the way down
+
+    def received(self, data: bytes) -> None:
+        """As ``Asker`` says."""
+        if self._answer is not None:
+            self._relay(data)
+            return
+        self._received = data = self._received + data if self._received else data
+        end = data.find(END)
+        if max(end, 0) > MOST_ANSWER_HEAD or (end < 0 and len(data) > MOST_ANSWER_HEAD):
+            self._fail("the head of the model server's answer is too large")
+            return
+        if end < 0:
+            return
+        try:
+            answer = answer_head(data[:end])
+        except NotAnAnswer as error:
+            self._fail(f"the model server's answer is not HTTP: {error}")
+            return
+        self._received = b""
+        rest = data[end + len(END) :]
+        if 100 <= answer.status < 200:
+            if rest:
+                self.received(rest)
+            return
+        self._begin_answer(answer, rest)
+
+    def _begin_answer(self, head: AnswerHead, rest: bytes) -> None:
+        answer = self._answer = Answer(head, joins=self._head_sent)
+        self._record.first_byte = self._lane.now()
+        self._record.status = head.status
+        self._phase = Phase.RELAYING
+        self._client.deadline = math.inf
+        self._closes = self._head.close or self._lane.draining or answer.ends_with_connection
+        before = b""
+        if not self._head_sent:
+            self._head_sent = True
+            before = head.text + (b"\r\nconnection: close" if self._closes else b"") + END
+        self._relay(rest, before)
+
+    def _relay(self, data: bytes, before: bytes = b"") -> None:
+        """Pass on a piece of the body, with what belongs before it."""
+        answer = self._answer
+        assert answer is not None
+        try:
+            piece = answer.feed(data)
+        except NotChunked as error:
+            self._fail(f"the model server's answer is not HTTP: {error}")
+            return
+        self._pass(before + piece if before else piece)
+
+    def _pass(self, piece: bytes) -> None:
+        answer, up = self._answer, self._up
+        assert answer is not None
+        if answer.failure is not None:
+            self._fail(answer.failure)
+            return
+        if piece and not self._client.send(piece) and up is not None and not answer.done:
+            up.paused = True
+            self._client.when_sent(self._resume)
+        if answer.done:
+            self._complete()
+
+    def _resume(self) -> None:
+        if self._up is not None and self._phase is Phase.RELAYING:
+            self._up.resume()
+
+    def broken(self, why: str, *, clean: bool) -> None:
+        """As ``Asker`` says."""
+        up, self._up = self._up, None
+        answer = self._answer
+        if clean and answer is not None and answer.ends_with_connection:
+            self._pass(answer.end())
+        elif answer is not None or self._received:
+            self._fail("the model server broke off in the middle of its answer")
+        elif up is not None and up.used and not self._retried:
+            self._retried = True
+            self._connect()
+        elif self._held is not None and self._held.reused:
+            self._ask_again(self._held)
+        elif up is not None and not up.connecting:
+            self._fail("the model server closed the connection without an answer")
+        else:
+            self._fail(why)
+
+    def _ask_again(self, held: Held) -> None:
+        """A parked lease may have outlived its server: what is true now, the supervisor knows."""
+        assert self._peek is not None
+        self._held = None
+        self._lane.book.dropped(held)
+        self._phase = Phase.QUEUED
+        self._ask(asked_name(self._peek), patience(self._head.value(b"x-request-timeout")))
+
+    # -------------------------------------------------------------- while it waits
+
+    def _comment_later(self) -> None:
+        """Somebody who waits for a stream hears from us now and then; a model server has a limit of its own."""
+        stream = self._peek is not None and wants_stream(self._peek)
+        now = self._lane.now()
+        comment = now + self._lane.limits.keep_alive_after if stream else math.inf
+        self._limit_time(min(comment, self._answer_by) - now)
+
+    def _limit_time(self, seconds: float) -> None:
+        self._client.deadline = self._lane.now() + seconds
+        if seconds < HORIZON:
+            self._lane.hurry(self._client)
+
+    def expire(self) -> None:
+        """The wheel says that the client's deadline is over."""
+        match self._phase:
+            case Phase.CONNECTING:
+                self._drop_up()
+                self._fail("the model server does not accept connections")
+            case Phase.WAITING if self._lane.now() >= self._answer_by:
+                self._drop_up()
+                self._tell(Refused(Situation.UPSTREAM_SLOW, "the model server did not begin to answer in time"))
+            case Phase.QUEUED | Phase.WAITING:
+                self._comment()
+            case _:
+                self._client.deadline = math.inf
+
+    def _comment(self) -> None:
+        comment = b"%x\r\n%b\r\n" % (len(COMMENT), COMMENT)
+        if not self._head_sent:
+            self._head_sent = True
+            self._record.status = 200
+            lines = b"".join(b"\r\n%b: %b" % line for line in HEAD)
+            comment = b"HTTP/1.1 200 OK%b\r\ntransfer-encoding: chunked%b%b" % (lines, END, comment)
+        self._client.send(comment)
+        self._comment_later()
+
+    # -------------------------------------------------------------- the ends
+
+    def _complete(self) -> None:
+        """The whole answer has been passed on."""
+        answer, up = self._answer, self._up
+        assert answer is not None
+        self._up = None
+        if up is not None:
+            if answer.head.keep_alive and not up.sending and not up.closed:
+                up.release()
+            else:
+                up.close()
+        self._end()
+        self._client.exchange_over(keep_alive=not self._closes)
+
+    def client_gone(self) -> None:
+        """The client has left: nothing goes on for it."""
+        self._record.error = "the client left"
+        self._record.status = self._record.status or LEFT
+        self._drop_up()
+        self._end()
+
+    def _cut(self) -> None:
+        """The supervisor wants it ended now."""
+        self._drop_up()
+        self._tell(Refused(Situation.CUT, "the model was stopped while it answered"))
+
+    def _fail(self, why: str) -> None:
+        """The model server gives no answer, or none that can be brought to its end."""
+        self._sound = False
+        self._drop_up()
+        self._tell(Refused(Situation.UPSTREAM_FAILED, why))
+
+    def _tell(self, refused: Refused) -> None:
+        """An error for the client: an answer, an event and then a broken end, or just that."""
+        if self._phase is Phase.OVER:
+            return
+        client = self._client
+        self._record.error = refused.text
+        if not self._head_sent:
+            self._record.status = refused.status
+            close = self._head.close or self._lane.draining
+            answer, self._sent = refused.answer(self._head.value(b"accept"), close=close)
+            client.send(answer)
+            self._end()
+            client.exchange_over(keep_alive=not close)
+            return
+        takes_event = self._answer is None or self._answer.takes_event
+        self._end()
+        if takes_event:
+            event = refused.event(self._route.dialect)
+            client.send(b"%x\r\n%b\r\n" % (len(event), event))
+            client.close_when_sent()
+        else:
+            client.abort()
+
+    def _drop_up(self) -> None:
+        up, self._up = self._up, None
+        if up is not None:
+            up.close()
+
+    def _end(self) -> None:
+        """The one end: the lease goes back, the question is withdrawn, the outcome is told."""
+        if self._phase is Phase.OVER:
+            return
+        self._phase = Phase.OVER
+        self._body = b""
+        lane, held = self._lane, self._held
+        if self._call is not None:
+            lane.book.cancel(self._call)
+            self._call = None
+        if held is not None:
+            self._held = None
+            held.on_cut = None
+            lane.book.give_back(held, reusable=self._sound)
+        answer = self._answer
+        sent = self._sent if answer is None else answer.passed
+        if held is not None:
+            tokens = answer.tokens() if answer is not None else Tokens()
+            path, caller = self._route.forward_as, self._client.peer
+            lane.report(self._record.outcome(held, caller=caller, path=path, bytes_out=sent, tokens=tokens))
+        lane.over(self._client.peer, self._head, self._record, sent)

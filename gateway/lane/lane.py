@@ -1,0 +1,163 @@
+"""The hot path of one worker: what its connections share, and who is let in.
+
+Owns the listening socket, the reactor and the wheel; ``client.py`` is a connection, ``exchange.py`` a request,
+``handover.py`` the way to hypercorn. Nothing here waits; ``driver.py`` drives it. Made by ``gateway/serve.py``.
+"""
+
+import socket
+import time
+from collections.abc import Callable
+
+from gateway.exchange import Record
+from gateway.lane.access import AccessLog
+from gateway.lane.client import Client
+from gateway.lane.handover import HandedStream
+from gateway.lane.heads import RequestHead
+from gateway.lane.reactor import Reactor
+from gateway.lane.upstream import Pools
+from gateway.lane.wheel import Timed, Wheel
+from gateway.leases import LeaseBook
+from gateway.routing import ROUTES, Index, Route
+from protocol.catalogue import Catalogue, Limits
+from protocol.ids import ModelId
+from protocol.messages import Outcome
+
+MOST_CLIENTS = 10_000
+"""Connections of one worker; more wait in the kernel until some have ended."""
+ACCEPTS = 64
+"""Connections that are taken in one go."""
+
+
+class Lane:
+    """``catalogue_now``: what to answer from; ``report``: how exchanges ended; ``hand``: starts hypercorn's end
+    of a stream; ``emptied``: after ``drain``, the last connection has ended."""
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        book: LeaseBook,
+        *,
+        catalogue_now: Callable[[], Catalogue],
+        report: Callable[[Outcome], None],
+        hand: Callable[[HandedStream], None],
+        emptied: Callable[[], None],
+    ) -> None:
+        self.reactor = Reactor()
+        self.wheel = Wheel(self.reactor.now)
+        self.pools = Pools(self.reactor)
+        self.book = book
+        self.routes: dict[bytes, Route] = {f"POST {path} HTTP/1.1".encode(): route for path, route in ROUTES.items()}
+        self.detours: set[ModelId] = set()
+        """Models whose servers the lane does not reach."""
+        self.draining = False
+        self.clients: set[Client] = set()
+        self._listener = listener
+        self._full = False
+        self._catalogue_now = catalogue_now
+        self.report = report
+        self._hand = hand
+        self._emptied = emptied
+        self._access = AccessLog()
+        self._index: Index | None = None
+        self.reactor.after_turn = self._access.flush
+        listener.setblocking(False)
+        self.reactor.add(listener, lambda _: self.accept())
+
+    @staticmethod
+    def now() -> float:
+        """``time.monotonic()``; the reactor's own is as old as its turn."""
+        return time.monotonic()
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """What to answer from."""
+        return self._catalogue_now()
+
+    @property
+    def limits(self) -> Limits:
+        """What connections may take."""
+        return self._catalogue_now().limits
+
+    @property
+    def index(self) -> Index:
+        """The names of the catalogue in force."""
+        catalogue = self._catalogue_now()
+        if self._index is None or self._index.catalogue is not catalogue:
+            self._index = Index(catalogue)
+            self.detours.clear()
+        return self._index
+
+    def accept(self) -> None:
+        """Let in who waits, a bounded number in one go."""
+        for _ in range(ACCEPTS):
+            if self.draining:
+                return
+            if len(self.clients) >= MOST_CLIENTS:
+                self._full = True
+                return
+            try:
+                sock, address = self._listener.accept()
+            except BlockingIOError:
+                return
+            except OSError:
+                # The client has gone again, or there is no descriptor left: others go on.
+                break
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            client = Client(self, sock, str(address[0]))
+            self.clients.add(client)
+            self.wheel.add(client)
+            self.reactor.add(sock, client.ready)
+        self.reactor.soon(self.accept)
+
+    def closed(self, client: Client, sock: socket.socket) -> None:
+        """A connection has ended."""
+        self.clients.discard(client)
+        self.wheel.remove(client)
+        self.reactor.close(sock)
+        if self._full and not self.draining:
+            self._full = False
+            self.reactor.soon(self.accept)
+        self._tell_if_empty()
+
+    def hurry(self, timed: Timed) -> None:
+        """Its deadline was moved to an earlier moment."""
+        self.wheel.sooner(timed)
+
+    def handed(self, client: Client, *, for_good: bool) -> HandedStream:
+        """A stream to hypercorn for a connection."""
+        stream = HandedStream(client, for_good=for_good)
+        self._hand(stream)
+        return stream
+
+    def over(self, peer: str, head: RequestHead, record: Record, sent: int) -> None:
+        """An exchange has ended."""
+        target = head.text[: head.text.find(b" HTTP/")].decode("latin-1")
+        self._access.add(peer, target, record.status, sent, self.now() - record.begun)
+
+    def tick(self) -> None:
+        """Four times a second: time limits, and leases that were parked for long enough."""
+        self.wheel.advance(time.monotonic())
+        self.book.sweep()
+
+    def drain(self) -> None:
+        """Nobody is let in any more; connections end with the answer that they wait for."""
+        self.draining = True
+        self.reactor.close(self._listener)
+        for client in list(self.clients):
+            client.end_if_idle()
+        self._tell_if_empty()
+
+    def _tell_if_empty(self) -> None:
+        if self.draining and not self.clients:
+            self._emptied()
+
+    def abort(self) -> None:
+        """The time is over: every connection ends, whatever it is at."""
+        for client in list(self.clients):
+            client.abort()
+        self.pools.aclose()
+
+    def aclose(self) -> None:
+        """Nobody drives it any more."""
+        self.reactor.aclose()

@@ -1,0 +1,100 @@
+"""The loop below the lane: sockets registered once, edge-triggered, and a bounded amount of work per turn.
+
+Knows nothing of HTTP and nothing of who drives it: a driver waits on ``fileno`` and calls ``turn`` until it says
+that nothing is left. A handler reads until a short read, because the kernel tells of new data only once; who has
+more to do than is fair asks for another turn with ``soon``. Sockets are closed after a turn, so that the number
+of one cannot be given to another while events for it are still at hand.
+"""
+
+import os
+import select
+import socket
+import time
+from collections import deque
+from collections.abc import Callable
+
+BUDGET = 32
+"""Events, and continuations, of one turn: 16 costs as much per event, 256 makes trio tasks 20 ms late."""
+EDGES = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
+READABLE = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
+WRITABLE = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
+HUNG_UP = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
+
+Ready = Callable[[int], None]
+"""Called with the mask of what happened."""
+
+
+class Reactor:
+    """One for each worker. ``now``: ``time.monotonic()`` at the beginning of the turn."""
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self._ready: dict[int, Ready] = {}
+        self._soon: deque[Callable[[], None]] = deque()
+        self._closing: list[socket.socket] = []
+        self._turning = False
+        self._poke = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._epoll.register(self._poke, select.EPOLLIN)
+        self.now = time.monotonic()
+        self.after_turn: Callable[[], None] = _nothing
+
+    def fileno(self) -> int:
+        """Readable when ``turn`` has something to do."""
+        return self._epoll.fileno()
+
+    def add(self, sock: socket.socket, ready: Ready) -> None:
+        """Watch a socket from now on; it must not block."""
+        self._ready[sock.fileno()] = ready
+        self._epoll.register(sock.fileno(), EDGES)
+
+    def close(self, sock: socket.socket) -> None:
+        """Watch it no longer, and close it after this turn. Once for each socket."""
+        del self._ready[sock.fileno()]
+        self._closing.append(sock)
+        self._wake()
+
+    def soon(self, call: Callable[[], None]) -> None:
+        """Go on in the next turn."""
+        self._soon.append(call)
+        self._wake()
+
+    def _wake(self) -> None:
+        """What is asked for from outside a turn needs one."""
+        if not self._turning:
+            os.eventfd_write(self._poke, 1)
+
+    @property
+    def has_more(self) -> bool:
+        """Is there work that no event will tell of?"""
+        return bool(self._soon)
+
+    def turn(self, timeout: float = 0.0) -> bool:
+        """Do what is at hand, at most ``BUDGET`` of each kind; wait ``timeout`` seconds for it. Was there anything?"""
+        events = self._epoll.poll(0.0 if self._soon else timeout, BUDGET)
+        self.now = time.monotonic()
+        self._turning = True
+        continued = min(len(self._soon), BUDGET)
+        for number, mask in events:
+            ready = self._ready.get(number)
+            if ready is not None:
+                ready(mask)
+            elif number == self._poke:
+                os.eventfd_read(self._poke)
+        for _ in range(continued):
+            self._soon.popleft()()
+        while self._closing:
+            self._closing.pop().close()
+        self._turning = False
+        self.after_turn()
+        return bool(events) or continued > 0
+
+    def aclose(self) -> None:
+        """Nothing is watched any more."""
+        while self._closing:
+            self._closing.pop().close()
+        os.close(self._poke)
+        self._epoll.close()
+
+
+def _nothing() -> None:
+    pass

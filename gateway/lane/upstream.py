@@ -1,0 +1,248 @@
+"""Connections of the lane to model servers: non-blocking, pooled by generation.
+
+A connection belongs to a pool for life and to at most one exchange at a time. Idle ones are closed by their
+server, by age, or when their generation has ended. Called by ``exchange.py``; sockets are the reactor's.
+"""
+
+import errno
+import socket
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import urlsplit
+
+from gateway.lane.reactor import HUNG_UP, READABLE, WRITABLE, Reactor
+from gateway.lane.sides import Asker
+
+IDLE = 4.0
+"""Seconds that a connection may be idle: uvicorn and llama.cpp close theirs after five."""
+MOST_IDLE = 512
+"""Idle connections kept for one generation."""
+READ = 65536
+"""More makes ``recv`` five times as expensive: the allocator asks the kernel for each buffer."""
+
+READS = 4
+"""Reads of one connection in one go."""
+
+
+class Upstream:
+    """One connection. ``used``: it has served before; ``paused``: nothing is read, the client is slow."""
+
+    __slots__ = (
+        "_attempt", "_ended", "_out", "_pool", "_sock", "asker", "closed", "connecting", "idle_since", "paused", "used",
+    )  # fmt: skip
+
+    def __init__(self, pool: "Pool", asker: Asker) -> None:
+        self._pool = pool
+        self._sock: socket.socket | None = None
+        self._attempt = 0
+        self._out: memoryview | None = None
+        self._ended = False
+        self.asker: Asker | None = asker
+        self.closed = False
+        self.connecting = True
+        self.paused = False
+        self.used = False
+        self.idle_since = 0.0
+
+    def connect(self) -> None:
+        """Try the addresses of the pool, one after the other."""
+        addresses = self._pool.addresses
+        while self._attempt < len(addresses):
+            family, address = addresses[self._attempt]
+            self._attempt += 1
+            sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if sock.connect_ex(address) in (0, errno.EINPROGRESS):
+                self._sock = sock
+                self._pool.reactor.add(sock, self.ready)
+                return
+            sock.close()
+        self._pool.reactor.soon(lambda: self._over("the model server does not accept connections"))
+
+    @property
+    def sending(self) -> bool:
+        """Is a part of the request still to be sent?"""
+        return self._out is not None
+
+    def ready(self, mask: int) -> None:
+        """Called by the reactor."""
+        if self.connecting:
+            if mask & WRITABLE:
+                self._connected()
+            return
+        if self._out is not None and mask & WRITABLE:
+            self._flush()
+        if mask & READABLE:
+            self._ended = self._ended or bool(mask & HUNG_UP)
+            self.read()
+
+    def _connected(self) -> None:
+        sock = self._sock
+        assert sock is not None
+        if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            self._sock = None
+            self._pool.reactor.close(sock)
+            self.connect()
+            return
+        self.connecting = False
+        self._pool.opened += 1
+        if self.asker is not None:
+            self.asker.connected()
+
+    def send(self, data: bytes) -> None:
+        """The request; what does not fit goes out as the server reads."""
+        assert self._sock is not None
+        try:
+            sent = self._sock.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            # It may have answered before it closed; what it said is still there to read.
+            return
+        if sent < len(data):
+            self._out = memoryview(data)[sent:]
+
+    def _flush(self) -> None:
+        assert self._sock is not None
+        assert self._out is not None
+        try:
+            sent = self._sock.send(self._out)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._out = None
+            return
+        self._out = self._out[sent:] if sent < len(self._out) else None
+
+    def read(self) -> None:
+        """Pass on what there is, a bounded amount in one go."""
+        for _ in range(READS):
+            sock = self._sock
+            if self.paused or sock is None:
+                return
+            try:
+                data = sock.recv(READ)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                self._over(error.strerror or "the connection broke")
+                return
+            if not data or self.asker is None:
+                # Idle: closed, or it says something that nobody asked for.
+                self._over("the model server closed the connection", clean=True)
+                return
+            self.asker.received(data)
+            if len(data) < READ and not self._ended:
+                return
+        self._pool.reactor.soon(self.read)
+
+    def _over(self, why: str, *, clean: bool = False) -> None:
+        asker = self.asker
+        self.close()
+        if asker is not None:
+            asker.broken(why, clean=clean)
+
+    def resume(self) -> None:
+        """The client has taken what there was."""
+        self.paused = False
+        self._pool.reactor.soon(self.read)
+
+    def release(self) -> None:
+        """The exchange is over, and the connection can serve another one."""
+        self.asker = None
+        self.used = True
+        self._pool.keep(self)
+
+    def close(self) -> None:
+        """At once, without waiting for the server; more than once does nothing."""
+        self.asker = None
+        sock, self._sock = self._sock, None
+        self._out = None
+        if not self.closed:
+            self.closed = True
+            self._pool.forget(self)
+        if sock is not None:
+            self._pool.reactor.close(sock)
+
+
+class Pool:
+    """Connections to one generation of a model; the youngest idle one is used first."""
+
+    def __init__(self, reactor: Reactor, addresses: list[tuple[int, Any]], base: bytes) -> None:
+        self.reactor = reactor
+        self.addresses = addresses
+        self.base = base
+        self._idle: list[Upstream] = []
+        self.opened = 0
+
+    def take(self, asker: Asker) -> Upstream | None:
+        """An idle connection, at once."""
+        while self._idle:
+            found = self._idle.pop()
+            if self.reactor.now - found.idle_since < IDLE:
+                found.asker = asker
+                return found
+            found.close()
+        return None
+
+    def open(self, asker: Asker) -> Upstream:
+        """A new one; ``connected`` or ``broken`` is called later."""
+        made = Upstream(self, asker)
+        made.connect()
+        return made
+
+    def keep(self, connection: Upstream) -> None:
+        """For the next exchange, if there is room."""
+        connection.idle_since = self.reactor.now
+        self._idle.append(connection)
+        if len(self._idle) > MOST_IDLE:
+            self._idle[0].close()
+
+    def forget(self, connection: Upstream) -> None:
+        """It is closed."""
+        if connection in self._idle:
+            self._idle.remove(connection)
+
+    def aclose(self) -> None:
+        """Its generation has ended. Exchanges under way end by themselves."""
+        for connection in list(self._idle):
+            connection.close()
+
+
+class Pools:
+    """One pool for each model; a newer generation takes the place of the older one's."""
+
+    def __init__(self, reactor: Reactor) -> None:
+        self._reactor = reactor
+        self._pools: dict[str, tuple[int, str, Pool | None]] = {}
+
+    def find(self, model: str, generation: int, upstream: str) -> Pool | None:
+        """The pool of this generation; None for an upstream that the lane does not speak to."""
+        known = self._pools.get(model)
+        if known is not None and known[0] == generation and known[1] == upstream:
+            return known[2]
+        url = urlsplit(upstream)
+        addresses = addresses_of(url.hostname or "", url.port or 80) if url.scheme == "http" else []
+        pool = Pool(self._reactor, addresses, url.path.rstrip("/").encode()) if addresses else None
+        if known is None or known[0] <= generation:
+            self._pools[model] = (generation, upstream, pool)
+            if known is not None and known[2] is not None:
+                known[2].aclose()
+        return pool
+
+    def aclose(self) -> None:
+        """The worker ends."""
+        for _, _, pool in self._pools.values():
+            if pool is not None:
+                pool.aclose()
+
+
+def addresses_of(host: str, port: int) -> list[tuple[int, Any]]:
+    """Where a host can be reached without asking anybody: an address, or this machine."""
+    if host == "localhost":
+        return [(socket.AF_INET, ("127.0.0.1", port)), (socket.AF_INET6, ("::1", port))]
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return []
+    return [(socket.AF_INET if address.version == 4 else socket.AF_INET6, (host, port))]
