@@ -1,0 +1,3 @@
+module swapyard/bench
+
+go 1.21
