@@ -1,0 +1,1 @@
+"""A folder for ``PYTHONPATH``, so that a worker under test starts with ``sitecustomize.py``."""
