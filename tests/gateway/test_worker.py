@@ -1,6 +1,7 @@
 """A gateway worker in one process with the test: real sockets, real hypercorn, a real model server.
 
-Every test runs twice: with the lane, and with everything on hypercorn's way. Both have to behave the same.
+Every test runs three times: with the lane, with everything on hypercorn's way behind it, and on hypercorn's own
+server, as on systems without epoll. All have to behave the same.
 Only the supervisor is a fake (``FakeSupervisor``): it hands out leases on one model server and keeps count.
 """
 
@@ -21,12 +22,11 @@ import trio
 
 from gateway.app import Draining, make_app
 from gateway.asgi import Dispatch
-from gateway.lane.driver import drive, tick
-from gateway.lane.handover import Hypercorn
-from gateway.lane.lane import Lane
+from gateway.lane.serve import serve_lane
 from gateway.leases import LeaseBook
 from gateway.relay import Relay
-from gateway.serve import hypercorn_config
+from gateway.serve import Drain, hypercorn_config
+from gateway.stock import serve_stock
 from protocol.catalogue import Catalogue, CatalogueModel, Limits
 from protocol.control import Failed, Reply, Verb
 from protocol.errors import ConversationEnded
@@ -41,7 +41,7 @@ CHAT = "/v1/chat/completions"
 WAY: ContextVar[str] = ContextVar("WAY")
 
 
-@pytest.fixture(params=["lane", "hypercorn"], autouse=True)
+@pytest.fixture(params=["lane", "hypercorn", "stock"], autouse=True)
 def way(request: pytest.FixtureRequest) -> None:
     """Which of the two ways inference requests take."""
     WAY.set(request.param)
@@ -175,24 +175,11 @@ async def place(*options: str, limits: Limits | None = None, parkable: bool = Fa
     relay = Relay(supervisor, leases)
     app = make_app(supervisor, relay, "ipc:///nowhere", Draining())
     app.asgi_app = Dispatch(relay, app.asgi_app)  # type: ignore[method-assign, assignment]
-    hypercorn = Hypercorn(app, hypercorn_config())
-    emptied = trio.Event()
+    drain = Drain()
     with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
         async with trio.open_nursery() as nursery:
-            await nursery.start(hypercorn.run)
-            lane = Lane(
-                listener,
-                leases,
-                catalogue_now=lambda: supervisor.catalogue,
-                report=supervisor.report,
-                hand=hypercorn.hand,
-                emptied=emptied.set,
-            )
-            if WAY.get() == "hypercorn":
-                lane.routes = {}
-            nursery.start_soon(drive, lane)
-            nursery.start_soon(tick, lane)
-            port = listener.getsockname()[1]
+            nursery.start_soon(serve, app, listener, supervisor, leases, drain)
             try:
                 yield Place(port, server_port, supervisor, leases, server)
             finally:
@@ -202,14 +189,28 @@ async def place(*options: str, limits: Limits | None = None, parkable: bool = Fa
                     await server.wait()
                     assert server.stdout is not None
                     await server.stdout.aclose()
-            lane.drain()
-            await hypercorn.drain()
-            with trio.move_on_after(3):
-                await emptied.wait()
-            lane.abort()
-            await relay.aclose()
-            nursery.cancel_scope.cancel()
-        lane.aclose()
+            drain.ask(1.0)
+            nursery.cancel_scope.deadline = trio.current_time() + 3
+        await relay.aclose()
+        if WAY.get() == "stock":
+            listener.detach()
+
+
+async def serve(app: Any, listener: socket.socket, supervisor: FakeSupervisor, leases: LeaseBook, drain: Drain) -> None:
+    """As the worker does, on one of the ways."""
+    if WAY.get() == "stock":
+        await serve_stock(app, listener, leases, hypercorn_config(), wait_drain=drain.wait_asked)
+        return
+    await serve_lane(
+        app,
+        listener,
+        leases,
+        hypercorn_config(),
+        catalogue_now=lambda: supervisor.catalogue,
+        report=supervisor.report,
+        wait_drain=drain.wait_asked,
+        routes=None if WAY.get() == "lane" else {},
+    )
 
 
 async def read_until_cut(client: Connection) -> bytes:

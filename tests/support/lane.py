@@ -270,11 +270,15 @@ async def lane(
             with trio.move_on_after(1.0):
                 await emptied.wait()
             made.abort()
-            await relay.aclose()
             book.drain()
+            with trio.move_on_after(PATIENCE):
+                # hypercorn's tasks learn of the end of their connections a moment later.
+                while link.out or link.waiting:
+                    await trio.sleep(0.002)
             assert not made.clients
             assert not made.wheel
             assert not link.out
             assert not link.waiting
+            await relay.aclose()
             nursery.cancel_scope.cancel()
     made.aclose()

@@ -1,7 +1,7 @@
 """``make bench``: every benchmark of the repository. Figures, never tests.
 
-``python -m tools.dev.bench scheduler`` and ``config`` cost half a minute each, ``cold`` two, and ``http``, the data path beside other
-proxies, about an hour; ``http --help`` names its parts. Without a word all of them run.
+``python -m tools.dev.bench scheduler`` and ``config`` cost half a minute each, ``cold`` two, and ``http``, the data
+path beside other proxies, about an hour; ``http --help`` names its parts. Without a word all of them run.
 """
 
 import signal
