@@ -10,7 +10,7 @@ from supervisor.scheduler.effects import StopReason
 from supervisor.scheduler.evictions.group import Group
 from supervisor.scheduler.phases import Phase
 from supervisor.scheduler.policies.fifo import Fifo
-from supervisor.scheduler.state import ModelRule, Rules
+from supervisor.scheduler.state import ModelRule
 from tests.support.playbook import Play, grant, matrix_rules, memory_rules, phase, rules_for, start, stop
 
 A, B, C = ModelId("a"), ModelId("b"), ModelId("c")
@@ -125,40 +125,6 @@ def test_an_idle_model_gives_way_at_once_however_young_it_is() -> None:
     play = busy_a(load=300.0)
     play.release(1)
     play.ask("r2", "b") << [stop("a", 1)]
-
-
-def test_min_resident_holds_even_an_idle_model() -> None:
-    play = Play(rules_for("a", "b", policy=Fifo(min_resident=30.0)))
-    play.ask("r1", "a").ready("a", 1).release(1)
-    ready_at = play.now
-    play.ask("r2", "b") << [do.WakeAt(ready_at + 30.0)]
-    play.after(29.0) << []
-    play.after(1.0) << [stop("a", 1)]
-
-
-def test_an_idle_model_gives_way_when_its_time_is_over_although_the_busy_one_beside_it_was_named() -> None:
-    rules = memory_rules({"a": 5, "b": 5, "c": 5}, 10)
-    play = Play(Rules(rules.models, Fifo(max_wait=0.0, min_resident=30.0), rules.eviction))
-    play.ask("r1", "a").ready("a", 1)
-    play.now += 40.0
-    play.ask("r2", "c").ready("c", 2).release(2)
-    play.ask("r3", "b") << [do.WakeAt(play.now + 30.0)]
-    assert play.core.board.models[B].blocked_by == {A}
-    play.after(30.0) << [stop("c", 2)]
-
-
-def test_a_long_load_serves_its_waiters_before_a_claim_that_ripened_meanwhile() -> None:
-    play = Play(rules_for("a", "b", limit=2, policy=Fifo(max_wait=60.0)))
-    play.ask("r1", "a").ask("r2", "a").ask("r3", "a") << []
-    play.ask("r4", "b")
-    play.after(300.0) << []
-    assert play.core.board.claim is not None
-    play.ready("a", 1) << [grant("r1", 1, "a", 1), grant("r2", 2, "a", 1)]
-    play.release(1) << [grant("r3", 3, "a", 1)]
-    play.after(299.0) << []
-    assert phase(play, A) is Phase.READY
-    play.after(1.0)
-    assert phase(play, A) is Phase.DRAINING
 
 
 def test_victims_are_stopped_only_when_all_of_them_are_idle() -> None:

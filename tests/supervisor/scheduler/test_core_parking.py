@@ -5,6 +5,7 @@ from typing import ClassVar
 from protocol.ids import CallId, LeaseId, ModelId, Refusal, WorkerId
 from supervisor.scheduler import effects as do
 from supervisor.scheduler import events as ev
+from supervisor.scheduler.contracts import Choice, Claim, Nothing, Queue
 from supervisor.scheduler.effects import StopReason
 from supervisor.scheduler.phases import Phase
 from supervisor.scheduler.policies.fifo import Fifo
@@ -97,14 +98,21 @@ def test_a_policy_that_accounts_for_every_request_gets_no_parked_leases() -> Non
     play.ask("r1", "a").ready("a", 1) << [grant("r1", 1, "a", 1)]
 
 
+class Claiming(Fifo):
+    """Claims at once, without trying to make way before."""
+
+    def choose(self, queue: Queue, now: float) -> Choice:
+        oldest = queue.claimable()
+        return Claim(oldest.model) if oldest else Nothing()
+
+
 def test_a_claim_asks_back_what_is_parked_on_its_victims() -> None:
     play = Play(rules_for("a", "b", parking=True))
-    play.ask("r1", "b").ready("b", 1).release(1)
-    play.ask("r2", "a").exited("b", 1).ready("a", 2) << [grant("r2", 2, "a", 2, parkable=True)]
-    play.ask("r3", "b") << [do.Recall(WORKER, A, 2, 1)]
-    play.after(60.0)
+    play.ask("r1", "a").ready("a", 1) << [grant("r1", 1, "a", 1, parkable=True)]
+    play.reload(rules_for("a", "b", parking=True, policy=Claiming()))
+    play.ask("r2", "b") << [do.Recall(WORKER, A, 1, 1)]
     assert phase(play, A) is Phase.DRAINING
-    play.release(2) << [stop("a", 2)]
+    play.release(1) << [stop("a", 1)]
 
 
 def test_a_reload_asks_back_what_is_parked_on_a_model_that_has_to_restart() -> None:

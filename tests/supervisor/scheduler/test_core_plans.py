@@ -2,11 +2,12 @@
 
 from protocol.ids import ModelId
 from supervisor.scheduler import events as ev
+from supervisor.scheduler.evictions.group import Group
 from supervisor.scheduler.evictions.memory import Memory
 from supervisor.scheduler.phases import Phase
 from supervisor.scheduler.policies.fifo import Fifo
 from supervisor.scheduler.state import ModelRule, Rules
-from tests.support.playbook import Play, phase, start, stop
+from tests.support.playbook import Play, phase, rules_for, start, stop
 
 A, B, C, D = (ModelId(name) for name in "abcd")
 
@@ -50,3 +51,11 @@ def test_a_swap_that_comes_to_need_the_victim_of_a_claim_is_given_up_and_starts_
     play << []
     assert (phase(play, B), phase(play, D)) == (Phase.STOPPED, Phase.MAKING_ROOM)
     play.exited("c", 2) << [start("d", 3), start("b", 4)]
+
+
+def test_victims_are_stopped_in_configuration_order_not_by_name() -> None:
+    beside = Group(swap=False, exclusive=False)
+    play = Play(rules_for("z", "m", "a", "t", groups=dict.fromkeys("zma", beside)))
+    for call, model in enumerate("azm", 1):
+        play.ask(f"r{call}", model).ready(model, call).release(call)
+    play.ask("r4", "t") << [stop("z", 2), stop("m", 3), stop("a", 1)]

@@ -49,6 +49,8 @@ def test_the_cheapest_goes_and_of_equal_ones_the_least_recently_used() -> None:
     made = rule({"a": 5, "b": 5, "t": 5})
     assert made.victims(T, among(a=ready(2.0), b=ready(1.0)), allow_busy=False) == evict("b")
     assert made.victims(T, among(a=ready(1.0), b=ready(1.0)), allow_busy=False) == evict("a")
+    made = rule({"b": 5, "a": 5, "t": 5})
+    assert made.victims(T, among(b=ready(1.0), a=ready(1.0)), allow_busy=False) == evict("b")
 
 
 def test_one_large_model_goes_rather_than_two_small_ones() -> None:
