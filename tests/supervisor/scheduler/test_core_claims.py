@@ -41,7 +41,10 @@ def test_a_blocked_request_claims_room_when_it_has_waited_long_enough() -> None:
 
 def test_without_max_wait_nothing_is_ever_claimed() -> None:
     play = busy_a(max_wait=0.0)
-    play.ask("r2", "b").after(10_000.0) << [do.Refuse(CallId("r2"), WorkerId("0.1.w"), *timed_out(10_000))]
+    play.ask("r2", "b").after(1000.0) << []
+    assert play.core.board.claim is None
+    assert phase(play, A) is Phase.READY
+    play.after(9000.0) << [do.Refuse(CallId("r2"), WorkerId("0.1.w"), *timed_out(10_000))]
 
 
 def timed_out(seconds: int) -> tuple[Refusal, str]:
@@ -174,6 +177,18 @@ def test_a_victim_that_becomes_idle_first_is_taken_instead_and_the_claim_ends_ea
     play.ask("r2", "c").ready("c", 2)
     play.ask("r3", "b").after(60.0).ask("r4", "a") << []
     play.release(2) << [stop("c", 2), grant("r4", 3, "a", 1)]
+
+
+def test_a_victim_that_is_no_longer_needed_serves_again() -> None:
+    play = Play(memory_rules({"a": 5, "b": 8, "c": 5, "d": 5}, 15, max_wait=60.0))
+    for generation, model in enumerate("acd", 1):
+        play.ask(f"r{generation}", model).ready(model, generation)
+        play.now += 1.0
+    play.ask("r4", "b").after(60.0)
+    assert [phase(play, model) for model in "acd"] == [Phase.DRAINING, Phase.DRAINING, Phase.READY]
+    play.ask("r5", "c") << []
+    play.exited("d", 3, "was killed by SIGSEGV") << [grant("r5", 4, "c", 2)]
+    assert [phase(play, model) for model in "ac"] == [Phase.DRAINING, Phase.READY]
 
 
 def test_a_claim_whose_victim_does_not_die_is_refused_and_the_others_serve_again() -> None:

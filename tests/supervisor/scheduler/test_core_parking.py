@@ -149,3 +149,12 @@ def test_a_worker_that_gave_one_of_two_parked_leases_back_is_asked_for_the_other
     play.ask("r1", "a").ready("a", 1).ask("r2", "a")
     play.release(1) << []
     play.ask("r3", "b") << [do.Recall(WORKER, A, 1, 1)]
+
+
+def test_a_limit_that_is_lowered_while_somebody_waits_asks_more_leases_back() -> None:
+    play = Play(rules_for("a", parking=True, limit=4))
+    play.ask("r1", "a").ready("a", 1).ask("r2", "a").ask("r3", "a").ask("r4", "a")
+    play.ask("r5", "a") << [do.Recall(WORKER, A, 1, 1)]
+    play.reload(rules_for("a", parking=True, limit=2)) << [do.Recall(WORKER, A, 1, 2)]
+    play.release(1).release(2) << []
+    play.release(3) << [grant("r5", 5, "a", 1, parkable=True)]

@@ -212,6 +212,18 @@ def test_a_hot_model_does_not_fill_the_heap_of_timers() -> None:
     assert len(play.core._timers) <= 3
 
 
+def test_every_model_with_a_free_slot_is_served_in_the_same_event() -> None:
+    together = Group(swap=False)
+    other = WorkerId("1.2.w")
+    play = Play(rules_for("a", "b", groups={"a": together, "b": together}, limit=2))
+    for generation, model in enumerate("ab", 1):
+        play.ask(f"{model}1", model).ready(model, generation).ask(f"{model}2", model, other).ask(
+            f"{model}3", model, other
+        )
+    play >> ev.WorkerLost(WORKER)
+    play << [grant("a3", 5, "a", 1, other), grant("b3", 6, "b", 2, other)]
+
+
 def test_an_unknown_model_is_refused() -> None:
     play = Play(rules_for("a"))
     play.ask("r1", "zz")
