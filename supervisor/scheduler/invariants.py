@@ -4,6 +4,7 @@ Used by the model-based tests after each step, and by the supervisor when it run
 Raises ``InvariantBroken`` naming the rule; changes nothing.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from supervisor.scheduler import effects as do
@@ -44,6 +45,11 @@ def _leases(board: Board, effects: Sequence[do.Effect]) -> Iterator[str]:
             yield f"{model.id} has leases and no process"
         if any(lease.generation != model.generation for lease in model.leases.values()):
             yield f"{model.id} has leases of an older generation"
+        parking, parkable = model.parking, Counter(lease.worker for lease in model.leases.values() if lease.parkable)
+        if parking.held != parkable:
+            yield f"{model.id}: its parkable leases and their index differ"
+        if parking.spare > len(model.leases) or any(parking.held.get(w, 0) < n for w, n in parking.reusable.items()):
+            yield f"{model.id}: more leases may come back than there are"
     for effect in effects:
         if isinstance(effect, do.Grant):
             model = board.models[effect.model]

@@ -118,12 +118,13 @@ class Steps:
         return rules.parking and rules.policy.parks and not wanted
 
     def recall(self, model: ModelState, count: int | None = None) -> None:
-        """Ask for parkable leases back, ``count`` in all or every one; what is asked back already counts.
+        """Ask for parkable leases back, ``count`` or every one.
 
-        Every worker that has some is asked for as many: nobody knows here whose are idle.
+        Every worker that has some is asked for as many: nobody knows here whose are idle. What was asked back
+        before does not count: it is in use, or it would be here.
         """
         parking = model.parking
-        missing = len(model.leases) if count is None else count - parking.recalled
+        missing = len(model.leases) if count is None else count
         for worker, reusable in list(parking.reusable.items()):
             asked = min(missing, reusable)
             if asked > 0:

@@ -13,6 +13,7 @@ from tests.support.lease_world import LeaseWorld
 
 STEPS = 80
 SHORT = settings(
+    phases=[Phase.generate],
     max_examples=400,
     stateful_step_count=STEPS,
     deadline=None,

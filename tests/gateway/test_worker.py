@@ -32,7 +32,7 @@ from protocol.control import Failed, Reply, Verb
 from protocol.errors import ConversationEnded
 from protocol.ids import CallId, LeaseId, ModelId, Refusal, call_id
 from protocol.lease_calls import LeaseDone
-from protocol.messages import Granted, Outcome, Refused
+from protocol.messages import Granted, Outcome, Recall, Refused
 from protocol.worker_link import AcquireRefused
 from tests.support.http import Connection, ask
 from tests.support.yard import MODEL_SERVER, PATIENCE
@@ -329,6 +329,47 @@ async def test_a_cut_ends_the_exchange_as_an_error_at_once() -> None:
         received = await read_until_cut(client)
         assert b"was stopped while it answered" in received
         assert it.supervisor.ended == [lease]
+
+
+async def test_requests_one_after_the_other_use_one_lease_and_report_each() -> None:
+    async with place(parkable=True) as it, Connection.open(it.port) as client:
+        for _ in range(20):
+            assert (await client.ask("POST", CHAT, BODY)).status == 200
+        await it.wait(lambda: len(it.supervisor.rows) == 20)
+        assert (it.supervisor.asked, it.supervisor.ended) == (1, [])
+        assert {(row.generation, row.parkable, row.status) for row in it.supervisor.rows} == {(1, True, 200)}
+        it.leases.recall(Recall(model=ModelId("m"), generation=1, count=1))
+        assert len(it.supervisor.ended) == 1
+
+
+async def test_a_kept_lease_of_a_server_that_has_died_is_dropped_and_the_request_asks_anew() -> None:
+    async with place(parkable=True) as it, place() as other, Connection.open(it.port) as client:
+        assert (await client.ask("POST", CHAT, BODY)).status == 200
+        it.server.kill()
+        await it.server.wait()
+        it.supervisor.upstream = other.supervisor.upstream
+        assert (await client.ask("POST", CHAT, BODY)).status == 200
+        await it.wait(lambda: len(it.supervisor.rows) == 2)
+        assert (it.supervisor.asked, len(it.supervisor.ended)) == (2, 1)
+        assert [row.status for row in it.supervisor.rows] == [200, 200]
+
+
+async def test_a_server_that_is_dead_for_a_lease_just_granted_is_an_error_at_once_and_nothing_is_kept() -> None:
+    async with place(parkable=True) as it, Connection.open(it.port) as client:
+        assert (await client.ask("POST", CHAT, BODY)).status == 200
+        it.server.kill()
+        await it.server.wait()
+        assert (await client.ask("POST", CHAT, BODY)).status == 502
+        assert (it.supervisor.asked, len(it.supervisor.ended)) == (2, 2)
+        assert [row.status for row in it.supervisor.rows] == [200, 502]
+
+
+async def test_a_request_that_a_living_server_may_have_got_is_not_tried_on_another_lease() -> None:
+    async with place("--hang-up-after", "1", parkable=True) as it, Connection.open(it.port) as client:
+        assert (await client.ask("POST", CHAT, BODY)).status == 200
+        assert (await client.ask("POST", CHAT, BODY)).status == 502
+        assert (it.supervisor.asked, len(it.supervisor.ended)) == (1, 1)
+        assert (await it.seen())["inference_requests"] == 3, "once more on a new connection, because the old was idle"
 
 
 QUICK = Limits(keep_alive_after=0.1)

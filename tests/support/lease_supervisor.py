@@ -23,7 +23,7 @@ from supervisor.scheduler.core import Core
 from supervisor.scheduler.evictions.group import Group, Groups
 from supervisor.scheduler.evictions.memory import Memory
 from supervisor.scheduler.invariants import check
-from supervisor.scheduler.phases import IllegalTransition
+from supervisor.scheduler.phases import IllegalTransition, Phase
 from supervisor.scheduler.policies.fifo import Fifo
 from supervisor.scheduler.state import ModelRule, Rules
 from supervisor.worker_socket import WorkerSocket
@@ -122,6 +122,10 @@ class PlayedSupervisor:
         while any(worker.up.frames or worker.down for worker in self.workers):
             for worker in self.workers:
                 self.deliver(worker, up=99, down=99)
+        for model in self.core.board.models.values():
+            if model.waiting and model.phase is Phase.READY and model.free <= 0:
+                kept = [held for worker in self.workers for held in worker.idle_of(model.id, model.generation)]
+                assert not kept, f"somebody waits for a lease that a worker only keeps: {model.parking}"
 
     def deliver_late(self) -> None:
         """What a worker had sent arrives after its end."""

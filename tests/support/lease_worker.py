@@ -104,7 +104,6 @@ class SimulatedWorker:
             self.request(name)
         elif self.around.lives(held.model, held.generation):
             self.around.seen["reuse"] += 1
-            assert name in self.names_of(held.model), "kept under a name that means something else now"
             self.begin(held)
         else:
             self.around.seen["dropped"] += 1
@@ -117,6 +116,10 @@ class SimulatedWorker:
         found = [name for name, idle in self.book._idle.items() if idle and idle[-1].generation == generation]
         for name in found:
             self.ask(name)
+
+    def idle_of(self, model: ModelId, generation: int) -> list[Held]:
+        """What is kept of a generation and not in use."""
+        return [held for held in self.book._of(model, generation) if held.state is State.IDLE]
 
     def names_of(self, model: ModelId) -> set[str]:
         """Every name of a model in the catalogue that is in force here."""
@@ -172,6 +175,7 @@ class SimulatedWorker:
         idle = [one for kept in self.book._idle.values() for one in kept]
         assert all(one.state is State.IDLE and one.reusable for one in idle)
         assert len(idle) + len(self.exchanges) == len(held)
+        assert all(one.name in self.names_of(one.model) for one in idle), "kept under a name that means something else"
         assert self.asked == self.answered + self.cancelled + len(self.calls)
         for kept in self.book._idle.values():
             assert [one.last_used for one in kept] == sorted(one.last_used for one in kept)

@@ -32,6 +32,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--chunk-interval", type=float, default=0.0)
     parser.add_argument("--die-after-chunks", type=int, default=None)
     parser.add_argument("--close-delimited", action="store_true")
+    parser.add_argument("--hang-up-after", type=int, default=None, help="answer so many, then close without a word")
     parser.add_argument("--status", type=int, default=200)
     parser.add_argument("--setsid-grandchild", action="store_true")
     parser.add_argument("--orphan", action="store_true", help="a grandchild that is orphaned at once")
@@ -107,6 +108,8 @@ async def unless_client_leaves(reader: asyncio.StreamReader, seconds: float, sta
 
 
 async def answer(path: str, body: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    if OPTIONS.hang_up_after is not None and SEEN["inference_requests"] > OPTIONS.hang_up_after:
+        return False
     asked = json.loads(body or b"{}")
     if OPTIONS.prefill:
         SEEN["in_prefill"] += 1

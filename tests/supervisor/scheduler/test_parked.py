@@ -126,3 +126,16 @@ def test_a_claim_asks_back_what_is_parked_on_its_victims() -> None:
     play.ask("r4", "a") << []
     play.release(2) << [stop("a", 1)]
     play.exited("a", 1) << [start("b", 2)]
+
+
+def test_a_lease_that_was_asked_back_and_is_in_use_does_not_spare_another_worker_the_question() -> None:
+    play = Play(rules_for("a", parking=True, limit=2))
+    play.ask("r1", "a").ready("a", 1).ask("r2", "a")
+    play.ask("r3", "a") << [do.Recall(WORKER, A, 1, 1)]
+    play.release(1) << [grant("r3", 3, "a", 1, parkable=True)]
+    play.release(2)
+    play.ask("r4", "a", OTHER) << [grant("r4", 4, "a", 1, OTHER, parkable=True)]
+    # The first worker has still one of its two to give back, and uses it; the other may have parked its own.
+    play.ask("r5", "a") << [do.Recall(WORKER, A, 1, 1), do.Recall(OTHER, A, 1, 1)]
+    play.release(4) << [grant("r5", 5, "a", 1, parkable=True)]
+    play.ask("r6", "a", OTHER) << [do.Recall(WORKER, A, 1, 1)]
