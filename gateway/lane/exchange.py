@@ -257,10 +257,11 @@ class Exchange:
         elif up is not None and up.used and not self._retried:
             self._retried = True
             self._connect()
+        elif up is not None and not up.connecting:
+            # It may have got the request, so nobody else gets it.
+            self._fail("the model server closed the connection without an answer")
         elif self._held is not None and self._held.reused:
             self._ask_again(self._held)
-        elif up is not None and not up.connecting:
-            self._fail("the model server closed the connection without an answer")
         else:
             self._fail(why)
 

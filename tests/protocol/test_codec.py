@@ -41,6 +41,8 @@ def of_type(kind: Any) -> st.SearchStrategy[Any]:
         return st.dictionaries(of_type(parts[0]), of_type(parts[1]), max_size=3)
     if parts and parts[-1] is Ellipsis:
         return st.lists(of_type(parts[0]), max_size=3).map(tuple)
+    if get_origin(kind) is tuple:
+        return st.tuples(*map(of_type, parts))
     return st.one_of([of_type(part) for part in parts])
 
 
