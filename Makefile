@@ -19,7 +19,7 @@ check: $(VENV)/.dev
 	$(BIN)/pymarkdown --config .pymarkdown.json scan README.md ARCHITECTURE.md CONTRIBUTING.md CHANGELOG.md supervisor/scheduler/design.md
 
 tests: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 # Which rule of tests/compat/config.md is exercised by which case.
 rules: $(VENV)/.dev

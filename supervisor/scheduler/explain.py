@@ -136,10 +136,18 @@ def _room(board: Board, model: ModelState, now: float) -> tuple[Blocker, ...]:
         *_claim(board, model),
         *(blocker for name in in_the_way for blocker in _in_the_way(board, model, board.models[name], now)),
         *(_plan_of(name) for name in first),
+        *_asked_for_leases(board, model),
     ]
     if board.claim is None and board.asked_again is not None and board.asked_again > now:
         found.append(Blocker(Kind.TIMER, model.id, "the policy decides again", board.asked_again))
     return tuple(found) or (Blocker(Kind.DECISION, model.id, "it is tried at the next event"),)
+
+
+def _asked_for_leases(board: Board, model: ModelState) -> list[Blocker]:
+    """Whoever would rather go, if what its workers keep is idle: they were asked, and have a moment to answer."""
+    asked = [board.models[name] for name in _in_order(board, model.blocked_by)]
+    text = "its workers were asked for the leases that they keep"
+    return [Blocker(Kind.TIMER, other.id, text, other.answer_timer) for other in asked if other.answer_timer < NEVER]
 
 
 def _claim(board: Board, model: ModelState) -> tuple[Blocker, ...]:

@@ -107,7 +107,9 @@ class World(RuleBasedStateMachine):
             case Kind.CLAIM:
                 return board.claim is not None and board.claim.target == blocker.model
             case Kind.TIMER:
-                return blocker.until is not None and blocker.until >= self.now
+                # One that is over counts while the core waits to be told so.
+                told = self.under_way.wake is not None and self.under_way.wake <= self.now
+                return blocker.until is not None and (blocker.until >= self.now or told)
             case Kind.DECISION:
                 return not isinstance(board.rules.policy, Fifo) or self.under_way.wake == self.now
 
