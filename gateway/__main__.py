@@ -1,8 +1,10 @@
 """A gateway worker process: ``python -P -m gateway``, started by ``supervisor/workers.py`` and by nobody else."""
 
 import argparse
+import contextlib
 import faulthandler
 import logging
+import resource
 import signal
 import sys
 
@@ -18,6 +20,7 @@ def main(arguments: list[str]) -> int:
         parser.add_argument(name, required=True)
     parser.add_argument("--log-level", default="info")
     found = parser.parse_args(arguments)
+    _take_all_descriptors()
     # SIGABRT is how the supervisor ends a worker that hangs: the stacks show where.
     faulthandler.enable()
     # Ctrl-C and a stop of the whole are the supervisor's to pass on, as Drain.
@@ -28,6 +31,14 @@ def main(arguments: list[str]) -> int:
     )
     logging.getLogger("swapyard.http").setLevel(logging.WARNING)  # hypercorn greets at every start
     return run(Place(found.slot, found.fd, found.workers_endpoint, found.events_endpoint, found.lifeline))
+
+
+def _take_all_descriptors() -> None:
+    """Each connection is one, and the usual soft limit of 1,024 is for programs that use ``select``."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # Some systems name a hard limit that they do not give.
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ Lines look like those of the logging module, and follow its level. No query and 
 secrets. Called by ``exchange.py``; flushed at the end of each turn of the reactor.
 """
 
+import contextlib
 import logging
 import sys
 import time
@@ -37,5 +38,7 @@ class AccessLog:
         """Write what there is."""
         if self._lines:
             lines, self._lines = self._lines, []
-            sys.stderr.write("".join(lines))
-            sys.stderr.flush()
+            # Whoever read our output may have gone; that is no reason to end.
+            with contextlib.suppress(OSError):
+                sys.stderr.write("".join(lines))
+                sys.stderr.flush()

@@ -64,6 +64,11 @@ class Lane:
         listener.setblocking(False)
         self.reactor.add(listener, lambda _: self.accept())
 
+    @property
+    def is_full(self) -> bool:
+        """Does somebody wait to be let in until somebody else has left?"""
+        return self._full
+
     @staticmethod
     def now() -> float:
         """``time.monotonic()``; the reactor's own is as old as its turn."""
@@ -100,9 +105,12 @@ class Lane:
                 sock, address = self._listener.accept()
             except BlockingIOError:
                 return
+            except ConnectionAbortedError:
+                continue  # gone again before it was let in
             except OSError:
-                # The client has gone again, or there is no descriptor left: others go on.
-                break
+                # No descriptor is left: the next tick tries again, or whoever leaves lets somebody in.
+                self._full = True
+                return
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             client = Client(self, sock, str(address[0]))
@@ -116,10 +124,13 @@ class Lane:
         self.clients.discard(client)
         self.wheel.remove(client)
         self.reactor.close(sock)
+        self._let_in()
+        self._tell_if_empty()
+
+    def _let_in(self) -> None:
         if self._full and not self.draining:
             self._full = False
             self.reactor.soon(self.accept)
-        self._tell_if_empty()
 
     def hurry(self, timed: Timed) -> None:
         """Its deadline was moved to an earlier moment."""
@@ -137,9 +148,10 @@ class Lane:
         self._access.add(peer, target, record.status, sent, self.now() - record.begun)
 
     def tick(self) -> None:
-        """Four times a second: time limits, and leases that were parked for long enough."""
+        """Four times a second: time limits, leases that were parked for long enough, and whoever was kept out."""
         self.wheel.advance(time.monotonic())
         self.book.sweep()
+        self._let_in()
 
     def drain(self) -> None:
         """Nobody is let in any more; connections end with the answer that they wait for."""

@@ -25,7 +25,7 @@ Ready = Callable[[int], None]
 
 
 class Reactor:
-    """One for each worker. ``now``: ``time.monotonic()`` at the beginning of the turn."""
+    """One for each worker. ``now``: ``time.monotonic()`` at the beginning of the turn; ``turns``: how many so far."""
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
@@ -37,6 +37,7 @@ class Reactor:
         self._epoll.register(self._poke, select.EPOLLIN)
         self.now = time.monotonic()
         self.after_turn: Callable[[], None] = _nothing
+        self.turns = 0
 
     def fileno(self) -> int:
         """Readable when ``turn`` has something to do."""
@@ -73,6 +74,7 @@ class Reactor:
         events = self._epoll.poll(0.0 if self._soon else timeout, BUDGET)
         self.now = time.monotonic()
         self._turning = True
+        self.turns += 1
         continued = min(len(self._soon), BUDGET)
         for number, mask in events:
             ready = self._ready.get(number)

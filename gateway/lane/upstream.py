@@ -6,6 +6,7 @@ server, by age, or when their generation has ended. Called by ``exchange.py``; s
 
 import errno
 import socket
+from functools import partial
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
@@ -50,14 +51,19 @@ class Upstream:
         while self._attempt < len(addresses):
             family, address = addresses[self._attempt]
             self._attempt += 1
-            sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            try:
+                sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            except OSError as error:
+                why = f"no connection to the model server can be opened: {error.strerror}"
+                self._pool.reactor.soon(partial(self._over, why))
+                return
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if sock.connect_ex(address) in (0, errno.EINPROGRESS):
                 self._sock = sock
                 self._pool.reactor.add(sock, self.ready)
                 return
             sock.close()
-        self._pool.reactor.soon(lambda: self._over("the model server does not accept connections"))
+        self._pool.reactor.soon(partial(self._over, "the model server does not accept connections"))
 
     @property
     def sending(self) -> bool:
