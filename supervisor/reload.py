@@ -29,6 +29,8 @@ log = logging.getLogger("swapyard.reload")
 
 LONGEST_WAIT = 10.0
 """Seconds that workers get to adopt a catalogue before the asker is answered all the same."""
+HALF_WRITTEN = "it has no 'models', as if it were being written just now; to serve none, say 'models: {}'"
+"""Of a file that an editor has emptied and not yet filled: every model would be removed."""
 Answerer = Callable[[Reply], None]
 
 
@@ -85,6 +87,8 @@ class Reload:
         loaded = await trio.to_thread.run_sync(partial(load, self._sources, ports=running))
         try:
             settings, rules = _accepted(loaded)
+            if old.models and "models" not in loaded.places:
+                raise RulesRefused.of(HALF_WRITTEN)
         except RulesRefused as refused:
             text = str(refused)
             log.error("the configuration is not taken over, nothing has changed:\n%s", text)  # noqa: TRY400 (says all)

@@ -107,6 +107,19 @@ async def test_a_file_that_is_broken_changes_nothing_and_says_why() -> None:
 
 
 @pytest.mark.rule("C12.5")
+async def test_a_file_that_is_caught_half_written_removes_no_model() -> None:
+    async with yard(config()) as it:
+        await it.chat("a")
+        pid = (await it.model("a")).pid
+        it.config.write_text("")
+        reply = await it.control(Reload())
+        assert isinstance(reply, Failed)
+        assert "say 'models: {}'" in reply.text
+        assert (await it.model("a")).pid == pid
+        it.config.write_text("models: {}\n")
+        assert changes(await reload(it)) == {"a": "removed", "b": "removed"}
+
+
 async def test_a_changed_command_lets_streams_end_queues_who_comes_and_restarts() -> None:
     slow = "--chunks 20 --chunk-interval 0.1"
     async with yard(config(a=slow)) as it:
