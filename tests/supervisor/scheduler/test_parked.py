@@ -78,17 +78,6 @@ def test_a_lowered_limit_asks_as_many_leases_back_as_who_waits_needs() -> None:
     play.release(3) << [grant("r5", 5, "a", 1, OTHER, parkable=True)]
 
 
-def test_a_limit_lowered_while_somebody_waits_asks_for_the_difference() -> None:
-    play = Play(rules_for("a", parking=True, limit=2))
-    play.ask("r1", "a").ready("a", 1).ask("r2", "a", OTHER)
-    play.ask("r3", "a", OTHER)
-    play << [do.Recall(WORKER, A, 1, 1), do.Recall(OTHER, A, 1, 1)]
-    play.ask("r4", "a")
-    play >> ev.RulesChanged(rules_for("a", parking=True, limit=1))
-    play.release(1) << []
-    play.release(2) << [grant("r3", 3, "a", 1, OTHER)]
-
-
 def test_a_policy_that_keeps_accounts_gets_every_parked_lease_back_when_it_takes_over() -> None:
     play = Play(rules_for("a", parking=True))
     play.ask("r1", "a").ready("a", 1)
