@@ -5,6 +5,7 @@ fixed form runs with all tests; ``make fuzz`` goes on for five minutes with seed
 """
 
 import json
+import re
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -49,6 +50,7 @@ REQUESTS = {
     "bare": POST[:-2] + b"\nX-Evil: 1\r\n" + LENGTH,
     "noise": b"\x16\x03\x01\r\n\r\n",
 }
+SIZE_LINE = re.compile(rb"\r\n[0-9a-f]+\r\n")
 ANSWERED = {"good", "chunked"}
 
 
@@ -147,6 +149,8 @@ class Fuzz:
         )
 
     def judge(self, number: int, talk: Talk, received: bytes, *, stuck: bool) -> None:
+        # hypercorn cuts its chunks where the server's pieces end, which may be within a mark.
+        received = SIZE_LINE.sub(b"", received)
         if stuck:
             self.failed.append(f"stuck: {talk} {received!r}")
         for other in range(len(self.talks)):
