@@ -6,8 +6,8 @@ and an answer that is no stream is then read to be told as an event. No sockets.
 
 import json
 
+from gateway.lane.answer_heads import AnswerHead
 from gateway.lane.chunks import Chunks
-from gateway.lane.heads import AnswerHead
 from gateway.usage import Tokens, UsageReader
 
 MOST_ERROR = 64 * 1024
@@ -16,18 +16,24 @@ LAST_CHUNK = b"0\r\n\r\n"
 
 
 class Answer:
-    """``joins``: the client's answer has begun, as a chunked stream. ``done``: the body is complete; ``failure``: it
-    is none that could be passed on, and this is what it says; ``passed``: bytes of it that went on."""
+    """``length``: of the body, if its head says so; ``joins``: the client's answer has begun, as a chunked stream.
 
-    __slots__ = ("_chunks", "_left", "_said", "_telling", "_usage", "_wraps", "done", "failure", "head", "passed")
+    ``done``: the body is complete; ``clean``: nothing followed it; ``failure``: it is none that could be passed on,
+    and this is what it says; ``passed``: bytes of it that went on.
+    """
 
-    def __init__(self, head: AnswerHead, *, joins: bool) -> None:
+    __slots__ = (
+        "_chunks", "_left", "_said", "_telling", "_usage", "_wraps", "clean", "done", "failure", "head", "passed",
+    )  # fmt: skip
+
+    def __init__(self, head: AnswerHead, length: int | None, *, joins: bool) -> None:
         self.head = head
+        self.clean = True
         self.done = False
         self.failure: str | None = None
         self.passed = 0
         self._chunks = Chunks() if head.chunked else None
-        self._left = head.length
+        self._left = length
         self._telling = joins and not head.event_stream
         self._wraps = joins and not head.chunked
         self._said = b""
@@ -46,17 +52,14 @@ class Answer:
         return self.head.event_stream and self._chunks is not None and self._chunks.boundary
 
     def feed(self, data: bytes) -> bytes:
-        """What the client gets for a piece of the body; ``NotChunked``."""
+        """What the client gets for a piece of the body: ``data`` itself, if nothing is different; ``NotChunked``."""
         if self._chunks is not None:
             end = self._chunks.feed(data)
             if end >= 0:
                 self.done = True
-                self._cut_at(data, end)
-                data = data[:end]
+                data = self._cut_at(data, end)
         elif self._left is not None:
-            if len(data) > self._left:
-                self._cut_at(data, self._left)
-                data = data[: self._left]
+            data = self._cut_at(data, self._left)
             self._left -= len(data)
             self.done = not self._left
         return self._framed(data)
@@ -66,9 +69,12 @@ class Answer:
         self.done = True
         return self._framed(b"")
 
-    def _cut_at(self, data: bytes, end: int) -> None:
+    def _cut_at(self, data: bytes, end: int) -> bytes:
         """What follows the body was asked for by nobody, and its connection serves nobody any more."""
-        self.head.keep_alive = self.head.keep_alive and len(data) == end
+        if len(data) <= end:
+            return data
+        self.clean = False
+        return data[:end]
 
     def _framed(self, data: bytes) -> bytes:
         if self._telling:

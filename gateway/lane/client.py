@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING
 
 from gateway.lane.chunks import Chunks, NotChunked
 from gateway.lane.exchange import Exchange
-from gateway.lane.heads import END, MOST_HEAD, AmbiguousLength, RequestHead, body_of, request_head
+from gateway.lane.form import END
+from gateway.lane.heads import MOST_HEAD, AmbiguousLength, RequestHead, body_of
 from gateway.lane.outbox import Outbox
 from gateway.lane.reactor import HUNG_UP, READABLE, WRITABLE
 from gateway.lane.upstream import READ, READS
 from gateway.refusals import Refused, Situation
-from gateway.routing import Route
 
 if TYPE_CHECKING:
     from gateway.lane.handover import HandedStream
@@ -58,19 +58,23 @@ class Mode(Enum):
     CLOSED = auto()
 
 
+_IDLE, _BODY, _BUSY, _HANDED, _TUNNEL, _LINGER, _CLOSED = Mode
+# A member of an enumeration costs more to look up than a global, and these are looked up for each request.
+
+
 class Client:
     """``peer``: its address as text. ``deadline``: what the wheel looks at."""
 
     __slots__ = (
         "_body", "_buffer", "_closing", "_ends", "_exchange", "_head", "_hung_up", "_lane", "_missing", "_out",
-        "_route", "_scanned", "_sock", "_stream", "_unread", "deadline", "mode", "peer", "send", "when_sent",
+        "_scanned", "_sock", "_stream", "_unread", "deadline", "mode", "peer", "send", "when_sent",
     )  # fmt: skip
 
     def __init__(self, lane: "Lane", sock: socket.socket, peer: str) -> None:
         self._lane = lane
         self._sock = sock
         self.peer = peer
-        self.mode = Mode.IDLE
+        self.mode = _IDLE
         self.deadline = lane.reactor.now + lane.limits.idle
         self._buffer = bytearray()
         self._scanned = 0
@@ -81,7 +85,6 @@ class Client:
         self._hung_up = False
         self._unread = False
         self._exchange: Exchange | None = None
-        self._route: Route | None = None
         self._head: RequestHead | None = None
         self._body: list[bytes] = []
         self._missing = 0
@@ -101,7 +104,7 @@ class Client:
     def read(self) -> None:
         """Take what there is, a bounded amount in one go."""
         for _ in range(READS):
-            if self.mode is Mode.CLOSED:
+            if self.mode is _CLOSED:
                 return
             if self._is_full():
                 self._unread = True
@@ -123,9 +126,9 @@ class Client:
         self._lane.reactor.soon(self.read)
 
     def _is_full(self) -> bool:
-        if self.mode in (Mode.HANDED, Mode.TUNNEL) and self._stream is not None:
+        if self.mode in (_HANDED, _TUNNEL) and self._stream is not None:
             return self._stream.waiting > MOST_HANDED
-        return len(self._buffer) > MOST_PIPELINED and self.mode is not Mode.IDLE
+        return len(self._buffer) > MOST_PIPELINED and self.mode is not _IDLE
 
     def read_on(self) -> None:
         """There is room again for what was left in the kernel."""
@@ -134,23 +137,37 @@ class Client:
             self._lane.reactor.soon(self.read)
 
     def _received(self, data: bytes) -> None:
-        match self.mode:
-            case Mode.IDLE:
+        mode = self.mode
+        if mode is _IDLE:
+            if self._buffer:
                 self._buffer += data
                 self._look()
-            case Mode.BODY:
-                self._more_body(data)
-            case Mode.HANDED:
-                self._pass_on(data)
-            case Mode.TUNNEL:
-                assert self._stream is not None
-                self._stream.push(data)
-            case Mode.LINGER:
-                pass
-            case _:
-                self._buffer += data
+            else:
+                self._begins(data)
+        elif mode is _BODY:
+            self._more_body(data)
+        elif mode is _HANDED:
+            self._pass_on(data)
+        elif mode is _TUNNEL:
+            assert self._stream is not None
+            self._stream.push(data)
+        elif mode is _BUSY:
+            self._buffer += data
 
     # -------------------------------------------------------------- requests
+
+    def _begins(self, data: bytes) -> None:
+        """A request begins with ``data``; most have the head of the one before. IDLE."""
+        head = self._head
+        if head is not None:
+            found = head.again(data)
+            if found is not None:
+                length, start = found
+                assert length is not None
+                self._take(head, length, data, start)
+                return
+        self._buffer += data
+        self._look()
 
     def _look(self) -> None:
         """Is there a whole head? IDLE."""
@@ -169,29 +186,34 @@ class Client:
         data = bytes(buffer)
         buffer.clear()
         self._scanned = 0
-        route = self._lane.routes.get(data[: data.find(b"\r\n")])
-        head = request_head(data[:end]) if route is not None else None
-        if route is None or head is None or head.length > min(LANE_BODY, self._lane.limits.json_body):
+        start = end + len(END)
+        found = self._lane.heads.find(data[:start])
+        if found is None:
             self._hand_over(data, end)
             return
-        start = end + len(END)
-        missing = head.length - (len(data) - start)
-        if missing > 0:
-            self._await_body(route, head, data[start:], missing)
-            return
-        if missing < 0:
-            buffer += data[missing:]
-        self._begin(route, head, data[start : start + head.length])
+        self._head, length = found
+        self._take(self._head, length, data, start)
 
-    def _await_body(self, route: Route, head: RequestHead, begun: bytes, missing: int) -> None:
-        self.mode = Mode.BODY
-        self._route, self._head, self._body, self._missing = route, head, [begun], missing
+    def _take(self, head: RequestHead, length: int, data: bytes, start: int) -> None:
+        """A request of the lane, if it is not too long: the body from ``start`` on, and perhaps more behind it."""
+        end = start + length
+        if length > LANE_BODY or length > self._lane.limits.json_body:
+            self._hand_over(data, start - len(END))
+        elif len(data) < end:
+            self._await_body(head, data[start:], end - len(data))
+        else:
+            if len(data) > end:
+                self._buffer += data[end:]
+            self._begin(head, data[start:end])
+
+    def _await_body(self, head: RequestHead, begun: bytes, missing: int) -> None:
+        self.mode = _BODY
+        self._body, self._missing = [begun], missing
         self._set_deadline(self._lane.limits.body)
         if head.expects and not begun:
             self.send(CONTINUE)
 
     def _more_body(self, data: bytes) -> None:
-        assert self._route is not None
         assert self._head is not None
         self.deadline = self._lane.reactor.now + self._lane.limits.body
         self._missing -= len(data)
@@ -202,19 +224,18 @@ class Client:
             self._buffer += data[self._missing :]
             data = data[: self._missing]
         body = b"".join([*self._body, data])
-        route, head = self._route, self._head
-        self._route, self._head, self._body = None, None, []
-        self._begin(route, head, body)
+        self._body = []
+        self._begin(self._head, body)
 
-    def _begin(self, route: Route, head: RequestHead, body: bytes) -> None:
-        self.mode = Mode.BUSY
+    def _begin(self, head: RequestHead, body: bytes) -> None:
+        self.mode = _BUSY
         self.deadline = math.inf
-        exchange = self._exchange = Exchange(self._lane, self, route, head, body)
+        exchange = self._exchange = Exchange(self._lane, self, head, body)
         exchange.start()
 
     def _refuse(self, refused: Refused) -> None:
         """No request that anybody could answer: say why, and end the connection."""
-        self.mode = Mode.BUSY
+        self.mode = _BUSY
         self._buffer.clear()
         self._body = []
         self.send(refused.answer(close=True)[0])
@@ -230,7 +251,7 @@ class Client:
             self.close_when_sent()
 
     def _idle(self) -> None:
-        self.mode = Mode.IDLE
+        self.mode = _IDLE
         self._scanned = 0
         self.deadline = self._lane.reactor.now + self._lane.limits.idle
         if self._buffer and self._out.waiting:
@@ -241,7 +262,7 @@ class Client:
 
     def _next(self) -> None:
         """What came behind the last request."""
-        if self.mode is not Mode.IDLE:
+        if self.mode is not _IDLE:
             return
         if self._buffer:
             self._look()
@@ -264,7 +285,7 @@ class Client:
         if ends is None:
             self._tunnel(data)
             return
-        self.mode = Mode.HANDED
+        self.mode = _HANDED
         self._ends = ends
         self._set_deadline(self._lane.limits.body)
         if self._stream is None or self._stream.closed:
@@ -301,7 +322,7 @@ class Client:
 
     def _tunnel(self, data: bytes) -> None:
         """Everything that this client sends is hypercorn's for good."""
-        self.mode = Mode.TUNNEL
+        self.mode = _TUNNEL
         self.deadline = math.inf
         self._buffer.clear()
         if self._stream is None or self._stream.closed:
@@ -311,7 +332,7 @@ class Client:
 
     def handed_over(self) -> None:
         """hypercorn has answered the request that it got."""
-        if self.mode is Mode.HANDED and self._stream is not None and self._stream.complete:
+        if self.mode is _HANDED and self._stream is not None and self._stream.complete:
             self._stream.complete = False
             self._idle()
             if self._lane.draining:
@@ -322,7 +343,7 @@ class Client:
     def close_when_sent(self) -> None:
         """A clean end behind the last answer."""
         self._closing = True
-        if not self._out.waiting and self.mode is not Mode.CLOSED:
+        if not self._out.waiting and self.mode is not _CLOSED:
             self._finish()
 
     def _flush(self) -> None:
@@ -336,7 +357,7 @@ class Client:
             self.close()
             return
         # It still sends: a close would be a reset, and take the answer with it.
-        self.mode = Mode.LINGER
+        self.mode = _LINGER
         self._closing = False
         self._buffer.clear()
         try:
@@ -356,15 +377,15 @@ class Client:
 
     def abort(self) -> None:
         """End it so that nobody can take it for a clean end; what was sent before may arrive or not."""
-        if self.mode is not Mode.CLOSED:
+        if self.mode is not _CLOSED:
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             self.close()
 
     def close(self) -> None:
         """At once; more than once does nothing."""
-        if self.mode is Mode.CLOSED:
+        if self.mode is _CLOSED:
             return
-        self.mode = Mode.CLOSED
+        self.mode = _CLOSED
         self._exchange = None
         self._buffer.clear()
         self._lane.closed(self, self._sock)
@@ -374,16 +395,16 @@ class Client:
 
     def end_if_idle(self) -> None:
         """The worker drains: no further request is expected."""
-        if self.mode is Mode.IDLE and not self._buffer:
+        if self.mode is _IDLE and not self._buffer:
             self.close_when_sent()
 
     def expire(self) -> None:
         """Called by the wheel."""
-        if self.mode is Mode.BUSY and self._exchange is not None:
+        if self.mode is _BUSY and self._exchange is not None:
             self._exchange.expire()
-        elif self.mode is Mode.BODY or (self.mode is Mode.IDLE and self._buffer):
+        elif self.mode is _BODY or (self.mode is _IDLE and self._buffer):
             self._refuse(TOO_SLOW)
-        elif self.mode is Mode.HANDED:
+        elif self.mode is _HANDED:
             self.abort()
         else:
             self.close()

@@ -13,20 +13,23 @@ its upstream is ``upstream.py``, its lease ``gateway/leases.py``.
 
 import math
 from enum import Enum, auto
+from time import monotonic
 from typing import TYPE_CHECKING
 
-from gateway import auth, filters
+from gateway import filters
 from gateway.exchange import Record
 from gateway.lane.answer import Answer
+from gateway.lane.answer_heads import MOST_ANSWER_HEAD, MOST_KNOWN, AnswerHead, NotAnAnswer, answer_head
 from gateway.lane.chunks import NotChunked
-from gateway.lane.heads import END, MOST_ANSWER_HEAD, AnswerHead, NotAnAnswer, RequestHead, answer_head
+from gateway.lane.form import END
+from gateway.lane.heads import RequestHead
 from gateway.lane.sides import Side
 from gateway.lane.upstream import Pool, Upstream
 from gateway.lane.wheel import HORIZON
 from gateway.leases import Held
 from gateway.loading import COMMENT, HEAD
 from gateway.refusals import Refused, RefusedError, Situation, refuse
-from gateway.routing import Peek, Route, asked_name, patience, peek, wants_stream
+from gateway.routing import Peek, asked_name, patience, peek, wants_stream
 from gateway.usage import Tokens
 from protocol.errors import ConversationEnded
 from protocol.ids import CallId
@@ -48,22 +51,26 @@ class Phase(Enum):
     OVER = auto()
 
 
+_QUEUED, _CONNECTING, _WAITING, _RELAYING, _OVER = Phase
+# A member of an enumeration costs more to look up than a global, and these are looked up for each request.
+
+
 class Exchange:
     """``head`` and ``body`` as they came; the body is kept until the answer begins, for one more try."""
 
     __slots__ = (
-        "_answer", "_answer_by", "_body", "_call", "_client", "_closes", "_head", "_head_sent", "_held", "_lane",
-        "_peek", "_phase", "_pool", "_received", "_record", "_retried", "_route", "_sent", "_sound", "_up",
+        "_answer", "_answer_by", "_body", "_call", "_client", "_closes", "_guarded", "_head", "_head_sent", "_held",
+        "_lane", "_peek", "_phase", "_pool", "_received", "_record", "_retried", "_sent", "_sound", "_up",
     )  # fmt: skip
 
-    def __init__(self, lane: "Lane", client: Side, route: Route, head: RequestHead, body: bytes) -> None:
+    def __init__(self, lane: "Lane", client: Side, head: RequestHead, body: bytes) -> None:
         self._lane = lane
         self._client = client
-        self._route = route
         self._head = head
         self._body = body
-        self._phase = Phase.QUEUED
-        self._record = Record(begun=lane.reactor.now, bytes_in=head.length)
+        self._phase = _QUEUED
+        self._guarded = False
+        self._record = Record(begun=lane.reactor.now, bytes_in=len(body))
         self._peek: Peek | None = None
         self._answer_by = math.inf
         self._call: CallId | None = None
@@ -83,16 +90,17 @@ class Exchange:
     def start(self) -> None:
         """Whose request is it, and for which model?"""
         lane, head, raw = self._lane, self._head, self._body
+        index = lane.index
+        catalogue = index.catalogue
         try:
-            digests = lane.catalogue.key_digests
-            if digests and not auth.allowed(head.credentials(), digests):
+            self._guarded = bool(catalogue.key_digests)
+            if self._guarded and not head.allowed(catalogue):
                 raise refuse(Situation.BAD_KEY, "a valid API key is needed")
             limit = patience(head.value(b"x-request-timeout"))
-            found = self._peek = peek(self._body)
+            found = self._peek = peek(raw)
             asked = asked_name(found)
-            model = lane.index.find(asked)
-            self._record.model = model
-            self._body = filters.apply(self._body, model, asked)
+            model = self._record.model = index.find(asked)
+            self._body = filters.apply(raw, model, asked)
         except RefusedError as error:
             self._tell(error.refused)
             return
@@ -132,7 +140,7 @@ class Exchange:
     def _leased(self, held: Held) -> None:
         self._held = held
         held.on_cut = self._cut
-        self._record.granted = self._lane.now()
+        self._record.granted = monotonic()
         self._pool = self._lane.pools.find(held.model, held.generation, held.upstream)
         if self._pool is None:
             self._lane.detours.add(held.model)
@@ -150,12 +158,12 @@ class Exchange:
         self._held, held = None, self._held
         if held is not None:
             self._lane.book.give_back(held)
-        self._phase = Phase.OVER
-        self._client.detour(self._head.text + END + body)
+        self._phase = _OVER
+        self._client.detour(self._head.filled(len(body)) + body)
 
     def _connect(self) -> None:
         assert self._pool is not None
-        self._phase = Phase.CONNECTING
+        self._phase = _CONNECTING
         assert self._record.model is not None
         self._limit_time(self._record.model.connect or math.inf)
         self._up = self._pool.open(self)
@@ -168,16 +176,14 @@ class Exchange:
     def _send_up(self, up: Upstream) -> None:
         assert self._pool is not None
         assert self._record.model is not None
-        self._phase = Phase.WAITING
-        self._answer_by = self._lane.now() + (self._record.model.first_byte or math.inf)
+        self._phase = _WAITING
+        limit = self._record.model.first_byte
+        self._answer_by = monotonic() + limit if limit else math.inf
         self._comment_later()
-        body = self._body
-        lines = self._head.upward(
-            peer=self._client.peer.encode("latin-1"),
-            length=len(body),
-            keep_credentials=not self._lane.catalogue.key_digests,
-        )
-        up.send(b"POST %b%b HTTP/1.1%b%b" % (self._pool.base, self._route.forward_as.encode(), lines, body))
+        head, body = self._head, self._body
+        peer = self._client.peer.encode("latin-1")
+        lines = head.upward(peer=peer, length=len(body), keep_credentials=not self._guarded)
+        up.send(b"POST %b%b HTTP/1.1%b%b" % (self._pool.base, head.route.forward_as.encode(), lines, body))
 
     # -------------------------------------------------------------- the way down
 
@@ -186,6 +192,15 @@ class Exchange:
         if self._answer is not None:
             self._relay(data)
             return
+        pool = self._pool
+        assert pool is not None
+        known = pool.known_head
+        if known is not None and not self._received:
+            found = known.again(data)
+            if found is not None:
+                length, start = found
+                self._begin_answer(known, length, data, start)
+                return
         self._received = data = self._received + data if self._received else data
         end = data.find(END)
         if max(end, 0) > MOST_ANSWER_HEAD or (end < 0 and len(data) > MOST_ANSWER_HEAD):
@@ -194,33 +209,44 @@ class Exchange:
         if end < 0:
             return
         try:
-            answer = answer_head(data[:end])
+            head, length = answer_head(data[:end])
         except NotAnAnswer as error:
             self._fail(f"the model server's answer is not HTTP: {error}")
             return
         self._received = b""
-        rest = data[end + len(END) :]
-        if 100 <= answer.status < 200:
-            if rest:
-                self.received(rest)
+        start = end + len(END)
+        if 100 <= head.status < 200:
+            if len(data) > start:
+                self.received(data[start:])
             return
-        self._begin_answer(answer, rest)
+        if end <= MOST_KNOWN:
+            pool.known_head = head
+        self._begin_answer(head, length, data, start)
 
-    def _begin_answer(self, head: AnswerHead, rest: bytes) -> None:
-        answer = self._answer = Answer(head, joins=self._head_sent)
-        self._record.first_byte = self._lane.now()
-        self._record.status = head.status
-        self._phase = Phase.RELAYING
+    def _begin_answer(self, head: AnswerHead, length: int | None, data: bytes, start: int) -> None:
+        """``data``: the head, and what there is of the body from ``start`` on."""
+        answer = self._answer = Answer(head, length, joins=self._head_sent)
+        record = self._record
+        record.first_byte = monotonic()
+        record.status = head.status
+        self._phase = _RELAYING
         self._client.deadline = math.inf
         self._closes = self._head.close or self._lane.draining or answer.ends_with_connection
-        before = b""
-        if not self._head_sent:
-            self._head_sent = True
-            before = head.text + (b"\r\nconnection: close" if self._closes else b"") + END
-        self._relay(rest, before)
+        body = data[start:]
+        try:
+            piece = answer.feed(body)
+        except NotChunked as error:
+            self._fail(f"the model server's answer is not HTTP: {error}")
+            return
+        if self._head_sent:
+            self._pass(piece)
+            return
+        self._head_sent = True
+        as_it_came = piece is body and head.down is None and not self._closes
+        self._pass(data if as_it_came else head.text(length, close=self._closes) + piece)
 
-    def _relay(self, data: bytes, before: bytes = b"") -> None:
-        """Pass on a piece of the body, with what belongs before it."""
+    def _relay(self, data: bytes) -> None:
+        """Pass on a piece of the body."""
         answer = self._answer
         assert answer is not None
         try:
@@ -228,7 +254,7 @@ class Exchange:
         except NotChunked as error:
             self._fail(f"the model server's answer is not HTTP: {error}")
             return
-        self._pass(before + piece if before else piece)
+        self._pass(piece)
 
     def _pass(self, piece: bytes) -> None:
         answer, up = self._answer, self._up
@@ -243,7 +269,7 @@ class Exchange:
             self._complete()
 
     def _resume(self) -> None:
-        if self._up is not None and self._phase is Phase.RELAYING:
+        if self._up is not None and self._phase is _RELAYING:
             self._up.resume()
 
     def broken(self, why: str, *, clean: bool) -> None:
@@ -270,7 +296,7 @@ class Exchange:
         assert self._peek is not None
         self._held = None
         self._lane.book.dropped(held)
-        self._phase = Phase.QUEUED
+        self._phase = _QUEUED
         self._ask(asked_name(self._peek), patience(self._head.value(b"x-request-timeout")))
 
     # -------------------------------------------------------------- while it waits
@@ -278,28 +304,30 @@ class Exchange:
     def _comment_later(self) -> None:
         """Somebody who waits for a stream hears from us now and then; a model server has a limit of its own."""
         stream = self._peek is not None and wants_stream(self._peek)
-        now = self._lane.now()
+        if not stream and self._answer_by == math.inf:
+            self._client.deadline = math.inf
+            return
+        now = monotonic()
         comment = now + self._lane.limits.keep_alive_after if stream else math.inf
         self._limit_time(min(comment, self._answer_by) - now)
 
     def _limit_time(self, seconds: float) -> None:
-        self._client.deadline = self._lane.now() + seconds
+        self._client.deadline = monotonic() + seconds
         if seconds < HORIZON:
             self._lane.hurry(self._client)
 
     def expire(self) -> None:
         """The wheel says that the client's deadline is over."""
-        match self._phase:
-            case Phase.CONNECTING:
-                self._drop_up()
-                self._fail("the model server does not accept connections")
-            case Phase.WAITING if self._lane.now() >= self._answer_by:
-                self._drop_up()
-                self._tell(Refused(Situation.UPSTREAM_SLOW, "the model server did not begin to answer in time"))
-            case Phase.QUEUED | Phase.WAITING:
-                self._comment()
-            case _:
-                self._client.deadline = math.inf
+        if self._phase is _CONNECTING:
+            self._drop_up()
+            self._fail("the model server does not accept connections")
+        elif self._phase is _WAITING and monotonic() >= self._answer_by:
+            self._drop_up()
+            self._tell(Refused(Situation.UPSTREAM_SLOW, "the model server did not begin to answer in time"))
+        elif self._phase in (_QUEUED, _WAITING):
+            self._comment()
+        else:
+            self._client.deadline = math.inf
 
     def _comment(self) -> None:
         comment = b"%x\r\n%b\r\n" % (len(COMMENT), COMMENT)
@@ -319,7 +347,7 @@ class Exchange:
         assert answer is not None
         self._up = None
         if up is not None:
-            if answer.head.keep_alive and not up.sending and not up.closed:
+            if answer.head.keep_alive and answer.clean and not up.sending and not up.closed:
                 up.release()
             else:
                 up.close()
@@ -346,7 +374,7 @@ class Exchange:
 
     def _tell(self, refused: Refused) -> None:
         """An error for the client: an answer, an event and then a broken end, or just that."""
-        if self._phase is Phase.OVER:
+        if self._phase is _OVER:
             return
         client = self._client
         self._record.error = refused.text
@@ -361,7 +389,7 @@ class Exchange:
         takes_event = self._answer is None or self._answer.takes_event
         self._end()
         if takes_event:
-            event = refused.event(self._route.dialect)
+            event = refused.event(self._head.route.dialect)
             client.send(b"%x\r\n%b\r\n" % (len(event), event))
             client.close_when_sent()
         else:
@@ -374,9 +402,9 @@ class Exchange:
 
     def _end(self) -> None:
         """The one end: the lease goes back, the question is withdrawn, the outcome is told."""
-        if self._phase is Phase.OVER:
+        if self._phase is _OVER:
             return
-        self._phase = Phase.OVER
+        self._phase = _OVER
         self._body = b""
         lane, held = self._lane, self._held
         if self._call is not None:
@@ -390,6 +418,6 @@ class Exchange:
         sent = self._sent if answer is None else answer.passed
         if held is not None:
             tokens = answer.tokens() if answer is not None else Tokens()
-            path, caller = self._route.forward_as, self._client.peer
+            path, caller = self._head.route.forward_as, self._client.peer
             lane.report(self._record.outcome(held, caller=caller, path=path, bytes_out=sent, tokens=tokens))
         lane.over(self._client.peer, self._head, self._record, sent)

@@ -1,4 +1,4 @@
-"""Heads of requests and answers: checked, then passed on as they came, but for what must not be (RFC 9112).
+"""Heads of requests: checked, then passed on as they came, but for what must not be (RFC 9112).
 
 A request's head is the lane's only if nothing about it is odd: llhttp validates it, one ``Content-Length``, no
 ``Transfer-Encoding``, no upgrade, lines that end with CR LF and nothing else. What is odd is hypercorn's, which
@@ -7,36 +7,28 @@ taken out. Called by ``client.py`` and ``exchange.py``.
 """
 
 import re
+from collections.abc import Mapping
 
 import httptools
 
+from gateway import auth
 from gateway.lane.chunks import Chunks
+from gateway.lane.form import END, HOP, LENGTH, NUMBER, Form, has_only_crlf, lines_named, values, without_named
+from gateway.routing import ROUTES, Route
+from protocol.catalogue import Catalogue
 
 MOST_HEAD = 64 * 1024
 """Bytes of a request's head."""
-MOST_ANSWER_HEAD = 256 * 1024
-END = b"\r\n\r\n"
+MOST_KNOWN = 256
+"""Heads that are known again; one more, and all of them are forgotten."""
+KNOWN_HEAD = 4096
+"""Bytes of a head that is worth knowing again."""
 
-_HOP = rb"connection|keep-alive|proxy-connection|proxy-authenticate|te|trailer|transfer-encoding|upgrade"
-_DROPPED = _HOP + rb"|content-length|expect|x-forwarded-for"
+_DROPPED = HOP + rb"|transfer-encoding|content-length|expect|x-forwarded-for"
 _CREDENTIALS = rb"authorization|x-api-key|proxy-authorization"
-
-
-def _lines(names: bytes) -> re.Pattern[bytes]:
-    """Whole header lines, each with the line end before it."""
-    return re.compile(rb"\r\n(?:" + names + rb")[ \t]*:[^\r]*", re.IGNORECASE)
-
-
-_UPWARD = _lines(_DROPPED)
-_UPWARD_SECRET = _lines(_DROPPED + rb"|" + _CREDENTIALS)
-_DOWNWARD = _lines(_HOP.replace(rb"|transfer-encoding", rb""))
+_UPWARD = lines_named(_DROPPED)
+_UPWARD_SECRET = lines_named(_DROPPED + rb"|" + _CREDENTIALS)
 _CREDENTIAL = re.compile(rb"\r\n(" + _CREDENTIALS + rb"):[ \t]*([^\r]*?)[ \t]*(?=\r)", re.IGNORECASE)
-_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,15})[ \t]*\r")
-_NUMBER = re.compile(rb"[0-9]{1,15}")
-_STATUS = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [^\r\n]*)?(?=\r|\Z)")
-_FRAMING = frozenset({b"content-length", b"transfer-encoding", b"host"})
-"""Nobody gets rid of these by naming them."""
-_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
 
 class _Deaf:
@@ -49,72 +41,110 @@ class _Deaf:
 _DEAF = _Deaf()
 
 
-class RequestHead:
-    """One that the lane takes. ``text``: from the request line to before the empty line; ``length``: of the body."""
+class RequestHead(Form):
+    """One that the lane takes, and its like. ``line``: method and target, for the log."""
 
-    __slots__ = ("_low", "close", "expects", "length", "text")
+    __slots__ = ("_allowed_by", "_said", "_up", "close", "expects", "line", "route")
 
-    def __init__(self, text: bytes, low: bytes, length: int, *, close: bool, expects: bool) -> None:
-        self.text = text
-        self._low = low
-        self.length = length
+    def __init__(self, before: bytes, after: bytes, route: Route, *, close: bool, expects: bool) -> None:
+        super().__init__(before, after)
+        self._allowed_by: Catalogue | None = None
+        self._said: dict[bytes, str] = {}
+        self._up: dict[bool, bytes] = {}
+        self.line = before[: before.find(b" HTTP/")].decode("latin-1")
+        self.route = route
         self.close = close
         self.expects = expects
 
     def value(self, name: bytes) -> str:
         """The first value of a header, by its lower-case name; empty without one."""
-        at = self._low.find(b"\r\n" + name + b":")
-        if at < 0:
-            return ""
-        start = at + len(name) + 3
-        end = self.text.find(b"\r", start)
-        return self.text[start : end if end >= 0 else None].strip().decode("latin-1")
+        said = self._said.get(name)
+        if said is None:
+            text = self.filled(0)
+            at = text.lower().find(b"\r\n" + name + b":")
+            start = at + len(name) + 3
+            said = text[start : text.find(b"\r", start)].strip().decode("latin-1") if at >= 0 else ""
+            self._said[name] = said
+        return said
 
-    def credentials(self) -> list[tuple[bytes, bytes]]:
-        """Headers that may carry a key."""
-        if b"\r\nauthorization" not in self._low and b"\r\nx-api-key" not in self._low:
-            return []
-        return _CREDENTIAL.findall(self.text + b"\r")
+    def allowed(self, catalogue: Catalogue) -> bool:
+        """Does it carry a key of this catalogue? Once it does, it does as long as the catalogue is in force."""
+        if self._allowed_by is not catalogue:
+            if not auth.allowed(_CREDENTIAL.findall(self.filled(0)), catalogue.key_digests):
+                return False
+            self._allowed_by = catalogue
+        return True
 
     def upward(self, *, peer: bytes, length: int, keep_credentials: bool) -> bytes:
-        """The header lines for the model server, each with the line end before it, and the end of the head."""
-        kept = (_UPWARD if keep_credentials else _UPWARD_SECRET).sub(b"", self.text[self.text.find(b"\r\n") :])
-        if b"\r\nconnection" in self._low:
-            kept = _without_named(kept, _values(self._low, b"connection"))
-        if b"\r\nx-forwarded-for" in self._low:
-            peer = b", ".join([*_values(self._low, b"x-forwarded-for"), peer])
-        return b"%b\r\nx-forwarded-for: %b\r\ncontent-length: %d\r\n\r\n" % (kept, peer, length)
+        """The header lines for the model server, each with the line end before it, and the empty line."""
+        lines = self._up.get(keep_credentials)
+        if lines is None:
+            lines = self._up[keep_credentials] = self._lines_up(keep_credentials=keep_credentials)
+        return b"%b%b\r\ncontent-length: %d\r\n\r\n" % (lines, peer, length)
+
+    def _lines_up(self, *, keep_credentials: bool) -> bytes:
+        """As they go up, to where the client's address stands."""
+        text = self.filled(0)
+        text = text[text.find(b"\r\n") : -len(END)]
+        low = text.lower() + b"\r\n"
+        lines = (_UPWARD if keep_credentials else _UPWARD_SECRET).sub(b"", text)
+        lines = without_named(lines, values(low, b"connection"))
+        before = [*values(low, b"x-forwarded-for"), b""]
+        return lines + b"\r\nx-forwarded-for: " + b", ".join(before)
 
 
-def request_head(text: bytes) -> RequestHead | None:
-    """The head of a POST that ends where ``text`` ends (before the empty line); None if it is not the lane's."""
-    low = text.lower() + b"\r\n"
-    lengths = low.count(b"\r\ncontent-length")
-    if lengths != 1 or low.count(b"\r\nhost") != 1 or b"\r\ntransfer-encoding" in low or b"\r\nupgrade" in low:
-        return None
-    breaks = text.count(b"\r\n")
-    if text.count(b"\n") != breaks or text.count(b"\r") != breaks or b"\r\n " in text or b"\r\n\t" in text:
-        return None
-    match = _LENGTH.search(low)
-    if match is None or not _is_valid(text):
-        return None
-    close = expects = False
-    if b"\r\nconnection" in low:
-        options = _values(low, b"connection")
-        if b"upgrade" in options:
+class RequestHeads:
+    """The heads that are known, of all connections. They are looked up by hash: a comparison would tell how much of
+    a guess at somebody else's key is right."""
+
+    def __init__(self, routes: Mapping[str, Route] = ROUTES) -> None:
+        self._routes = {f"POST {path} HTTP/1.1".encode(): route for path, route in routes.items()}
+        self._known: dict[tuple[bytes, bytes], RequestHead] = {}
+
+    def find(self, text: bytes) -> tuple[RequestHead, int] | None:
+        """The head of a POST (``text``, with the empty line), and the length of its body; None if it is not the
+        lane's."""
+        route = self._routes.get(text[: text.find(b"\r\n")])
+        if route is None:
             return None
-        close = b"close" in options
-    if b"\r\nexpect" in low:
-        if _values(low, b"expect") != [b"100-continue"]:
+        low = text.lower()
+        match = LENGTH.match(low, low.find(b"\r\ncontent-length"))
+        if match is None:
             return None
-        expects = True
-    return RequestHead(text, low, int(match[1]), close=close, expects=expects)
+        key = text[: match.start(1)], text[match.end(1) :]
+        head = self._known.get(key)
+        if head is None:
+            options = _examined(text, low)
+            if options is None:
+                return None
+            close, expects = options
+            head = RequestHead(*key, route, close=close, expects=expects)
+            if len(text) <= KNOWN_HEAD:
+                if len(self._known) >= MOST_KNOWN:
+                    self._known.clear()
+                self._known[key] = head
+        return head, int(match[1])
+
+
+def _examined(text: bytes, low: bytes) -> tuple[bool, bool] | None:
+    """Does this head, otherwise in order, ask for the end of the connection, and for a 100? None if it is odd."""
+    if low.count(b"\r\ncontent-length") != 1 or low.count(b"\r\nhost") != 1:
+        return None
+    if b"\r\ntransfer-encoding" in low or b"\r\nupgrade" in low:
+        return None
+    if not has_only_crlf(text) or b"\r\n " in text or b"\r\n\t" in text or not _is_valid(text):
+        return None
+    options = values(low, b"connection")
+    expected = values(low, b"expect")
+    if b"upgrade" in options or expected not in ([], [b"100-continue"]):
+        return None
+    return b"close" in options, bool(expected)
 
 
 def _is_valid(text: bytes) -> bool:
     parser = httptools.HttpRequestParser(_DEAF)
     try:
-        parser.feed_data(text + END)
+        parser.feed_data(text)
     except (httptools.HttpParserError, httptools.HttpParserUpgrade):
         return False
     return True
@@ -128,88 +158,16 @@ def body_of(text: bytes) -> Chunks | int | None:
     """Where the body of any request ends: its length, or the chunks to follow; None if only hypercorn can tell,
     because the request is malformed, or asks to leave HTTP/1.1. Raises ``AmbiguousLength``."""
     low = text.lower() + b"\r\n"
-    breaks = text.count(b"\r\n")
-    if text.count(b"\n") != breaks or b"\r\nupgrade" in low or low.startswith((b"connect ", b"pri ")):
+    if text.count(b"\n") != text.count(b"\r\n") or b"\r\nupgrade" in low or low.startswith((b"connect ", b"pri ")):
         return None
-    codings = _values(low, b"transfer-encoding")
-    lengths = _values(low, b"content-length")
+    codings = values(low, b"transfer-encoding")
+    lengths = values(low, b"content-length")
     if codings and lengths:
         raise AmbiguousLength
-    if not _is_valid(text):
+    if not _is_valid(text + END):
         return None
     if codings:
         return Chunks() if codings == [b"chunked"] else None
     if not lengths:
         return 0
-    return int(lengths[0]) if len(lengths) == 1 and _NUMBER.fullmatch(lengths[0]) else None
-
-
-def _values(low: bytes, name: bytes) -> list[bytes]:
-    """The words of all headers of a name, separated by commas."""
-    found = re.findall(rb"\r\n" + name + rb"[ \t]*:([^\r]*)", low)
-    return [word.strip() for line in found for word in line.split(b",")]
-
-
-def _without_named(lines: bytes, options: list[bytes]) -> bytes:
-    """Header lines without those that the words of a ``Connection`` header name."""
-    names = [re.escape(word) for word in options if _TOKEN.fullmatch(word) and word not in _FRAMING]
-    return _lines(b"|".join(names)).sub(b"", lines) if names else lines
-
-
-class AnswerHead:
-    """The head of a model server's answer. ``length``: of the body, None if chunked or until the end; ``text``: as
-    the client gets it, without the empty line."""
-
-    __slots__ = ("chunked", "event_stream", "keep_alive", "length", "status", "text")
-
-    def __init__(self, status: int, text: bytes, length: int | None, *, chunked: bool, keep_alive: bool) -> None:
-        self.status = status
-        self.text = text
-        self.length = length
-        self.chunked = chunked
-        self.keep_alive = keep_alive
-        self.event_stream = False
-
-
-class NotAnAnswer(Exception):
-    """What a model server sent is not an HTTP answer, or one that could be read in two ways."""
-
-
-def answer_head(raw: bytes) -> AnswerHead:
-    """From the status line to before the empty line; ``NotAnAnswer``."""
-    low = raw.lower() + b"\r\n"
-    match = _STATUS.match(raw)
-    breaks = raw.count(b"\r\n")
-    if match is None or raw.count(b"\n") != breaks or raw.count(b"\r") != breaks or b"\0" in raw:
-        raise NotAnAnswer("its head is malformed")
-    status = int(match[2])
-    chunked = b"\r\ntransfer-encoding" in low
-    length = _length_of(low, status, chunked=chunked)
-    keep_alive = match[1] == b"1"
-    text = raw if keep_alive else b"HTTP/1.1" + raw[8:]
-    if b"\r\nconnection" in low:
-        options = _values(low, b"connection")
-        keep_alive = b"close" not in options and (keep_alive or b"keep-alive" in options)
-        text = _without_named(text, options)
-    if b"\r\nconnection" in low or b"\r\nkeep-alive" in low or b"\r\nproxy-" in low or b"\r\nupgrade" in low:
-        text = _DOWNWARD.sub(b"", text)
-    head = AnswerHead(status, text, length, chunked=chunked, keep_alive=keep_alive)
-    head.event_stream = status == 200 and b"text/event-stream" in low
-    if head.event_stream and b"\r\nx-accel-buffering" not in low:
-        head.text += b"\r\nx-accel-buffering: no"
-    return head
-
-
-def _length_of(low: bytes, status: int, *, chunked: bool) -> int | None:
-    lengths = _values(low, b"content-length") if b"\r\ncontent-length" in low else []
-    if chunked:
-        if lengths or _values(low, b"transfer-encoding") != [b"chunked"]:
-            raise NotAnAnswer("it is not clear where its body ends")
-        return None
-    if status in (204, 304):
-        return 0
-    if not lengths:
-        return None
-    if len(set(lengths)) > 1 or not _NUMBER.fullmatch(lengths[0]):
-        raise NotAnAnswer("its Content-Length is no number")
-    return int(lengths[0])
+    return int(lengths[0]) if len(lengths) == 1 and NUMBER.fullmatch(lengths[0]) else None

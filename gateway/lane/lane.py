@@ -12,7 +12,7 @@ from gateway.exchange import Record
 from gateway.lane.access import AccessLog
 from gateway.lane.client import Client
 from gateway.lane.handover import HandedStream
-from gateway.lane.heads import RequestHead
+from gateway.lane.heads import RequestHead, RequestHeads
 from gateway.lane.reactor import Reactor
 from gateway.lane.upstream import Pools
 from gateway.lane.wheel import Timed, Wheel
@@ -47,7 +47,7 @@ class Lane:
         self.wheel = Wheel(self.reactor.now)
         self.pools = Pools(self.reactor)
         self.book = book
-        self.routes: dict[bytes, Route] = {f"POST {path} HTTP/1.1".encode(): route for path, route in routes.items()}
+        self.heads = RequestHeads(routes)
         self.detours: set[ModelId] = set()
         """Models whose servers the lane does not reach."""
         self.draining = False
@@ -59,7 +59,9 @@ class Lane:
         self._hand = hand
         self._emptied = emptied
         self._access = AccessLog()
-        self._index: Index | None = None
+        self._index = Index(catalogue_now())
+        self.limits: Limits = self._index.catalogue.limits
+        """What connections may take, as of the last look at ``index``."""
         self.reactor.after_turn = self._access.flush
         listener.setblocking(False)
         self.reactor.add(listener, lambda _: self.accept())
@@ -69,27 +71,13 @@ class Lane:
         """Does somebody wait to be let in until somebody else has left?"""
         return self._full
 
-    @staticmethod
-    def now() -> float:
-        """``time.monotonic()``; the reactor's own is as old as its turn."""
-        return time.monotonic()
-
-    @property
-    def catalogue(self) -> Catalogue:
-        """What to answer from."""
-        return self._catalogue_now()
-
-    @property
-    def limits(self) -> Limits:
-        """What connections may take."""
-        return self._catalogue_now().limits
-
     @property
     def index(self) -> Index:
         """The names of the catalogue in force."""
         catalogue = self._catalogue_now()
-        if self._index is None or self._index.catalogue is not catalogue:
+        if self._index.catalogue is not catalogue:
             self._index = Index(catalogue)
+            self.limits = catalogue.limits
             self.detours.clear()
         return self._index
 
@@ -144,8 +132,7 @@ class Lane:
 
     def over(self, peer: str, head: RequestHead, record: Record, sent: int) -> None:
         """An exchange has ended."""
-        target = head.text[: head.text.find(b" HTTP/")].decode("latin-1")
-        self._access.add(peer, target, record.status, sent, self.now() - record.begun)
+        self._access.add(peer, head.line, record.status, sent, time.monotonic() - record.begun)
 
     def tick(self) -> None:
         """Four times a second: time limits, leases that were parked for long enough, and whoever was kept out."""

@@ -11,6 +11,7 @@ from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
+from gateway.lane.answer_heads import AnswerHead
 from gateway.lane.reactor import HUNG_UP, READABLE, WRITABLE, Reactor
 from gateway.lane.sides import Asker
 
@@ -180,6 +181,8 @@ class Pool:
         self.base = base
         self._idle: list[Upstream] = []
         self.opened = 0
+        self.known_head: AnswerHead | None = None
+        """The last one, which the next answer probably has too."""
 
     def take(self, asker: Asker) -> Upstream | None:
         """An idle connection, at once."""

@@ -1,5 +1,6 @@
 """Parts of the lane that need neither sockets nor trio: heads, chunks, the wheel, tokens."""
 
+import hashlib
 import math
 from collections.abc import Callable
 
@@ -8,16 +9,33 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.lane.answer_heads import NotAnAnswer, answer_head
 from gateway.lane.chunks import Chunks, NotChunked
-from gateway.lane.heads import AmbiguousLength, NotAnAnswer, answer_head, body_of, request_head
+from gateway.lane.form import END, Form
+from gateway.lane.heads import KNOWN_HEAD, MOST_KNOWN, AmbiguousLength, RequestHead, RequestHeads, body_of
 from gateway.lane.wheel import SLOTS, TICK, Wheel
 from gateway.usage import WHOLE, UsageReader
+from protocol.catalogue import Catalogue
 
 LINE = b"POST /v1/chat/completions HTTP/1.1"
 
 
+def catalogue_with(key: bytes) -> Catalogue:
+    return Catalogue(revision=1, key_digests=(hashlib.sha256(key).digest(),))
+
+
 def head(*lines: bytes) -> bytes:
     return b"\r\n".join([LINE, b"Host: x", b"Content-Length: 2", *lines])
+
+
+def request_head(text: bytes) -> tuple[RequestHead, int] | None:
+    return RequestHeads().find(text + END)
+
+
+def like(text: bytes) -> RequestHead:
+    found = request_head(text)
+    assert found is not None
+    return found[0]
 
 
 # ------------------------------------------------------------------ heads of requests
@@ -31,15 +49,17 @@ def test_an_ordinary_head_goes_up_as_it_came_but_for_what_must_not() -> None:
         )
     )  # fmt: skip
     assert found is not None
-    assert (found.length, found.close, found.expects) == (2, False, False)
-    assert found.value(b"accept") == "*/*"
-    assert found.credentials() == [(b"Authorization", b"Bearer k")]
-    with_key = found.upward(peer=b"1.2.3.4", length=7, keep_credentials=True)
+    this, length = found
+    assert (length, this.close, this.expects) == (2, False, False)
+    assert this.value(b"accept") == "*/*"
+    assert this.allowed(catalogue_with(b"k"))
+    assert not this.allowed(catalogue_with(b"other"))
+    with_key = this.upward(peer=b"1.2.3.4", length=7, keep_credentials=True)
     assert with_key == (
         b"\r\nHost: x\r\nX-Thing: 1\r\nAuthorization: Bearer k\r\nAccept: */*"
         b"\r\nx-forwarded-for: 10.0.0.1, 1.2.3.4\r\ncontent-length: 7\r\n\r\n"
     )
-    without = found.upward(peer=b"1.2.3.4", length=7, keep_credentials=False)
+    without = this.upward(peer=b"1.2.3.4", length=7, keep_credentials=False)
     assert without == with_key.replace(b"\r\nAuthorization: Bearer k", b"")
 
 
@@ -68,17 +88,14 @@ def test_an_odd_head_is_not_the_lanes(odd: bytes) -> None:
 
 
 def test_what_clients_say_of_the_connection_is_understood() -> None:
-    closing = request_head(head(b"CONNECTION: Close"))
-    asking = request_head(head(b"Expect: 100-Continue"))
-    assert closing is not None
-    assert asking is not None
+    closing = like(head(b"CONNECTION: Close"))
+    asking = like(head(b"Expect: 100-Continue"))
     assert (closing.close, closing.expects, asking.close, asking.expects) == (True, False, False, True)
     assert b"xpect" not in asking.upward(peer=b"p", length=2, keep_credentials=True)
 
 
 def test_nobody_gets_rid_of_framing_by_naming_it_in_connection() -> None:
-    found = request_head(head(b"Connection: host, content-length, x-forwarded-for, .*"))
-    assert found is not None
+    found = like(head(b"Connection: host, content-length, x-forwarded-for, .*"))
     assert found.upward(peer=b"p", length=2, keep_credentials=True) == (
         b"\r\nHost: x\r\nx-forwarded-for: p\r\ncontent-length: 2\r\n\r\n"
     )
@@ -113,14 +130,70 @@ def test_what_the_lane_takes_means_the_same_to_another_parser(lines: list[tuple[
     found = request_head(text)
     if found is None:
         return
+    mine, length = found
     other = h11.Connection(h11.SERVER)
     other.receive_data(text + b"\r\n\r\n{}")
     request = other.next_event()
     assert isinstance(request, h11.Request)
-    assert [value for name, value in request.headers if name == b"content-length"] == [b"%d" % found.length]
+    assert [value for name, value in request.headers if name == b"content-length"] == [b"%d" % length]
     assert isinstance(other.next_event(), h11.Data)
     assert isinstance(other.next_event(), h11.EndOfMessage)
-    assert found.close == (other.their_state is h11.MUST_CLOSE)
+    assert mine.close == (other.their_state is h11.MUST_CLOSE)
+
+
+def test_a_head_is_known_again_whatever_the_length_of_its_body() -> None:
+    heads = RequestHeads()
+    first = heads.find(head(b"X-Thing: 1") + END)
+    other = heads.find(head(b"X-Thing: 1").replace(b": 2", b": 345") + END)
+    assert first is not None
+    assert other is not None
+    assert (first[0] is other[0], first[1], other[1]) == (True, 2, 345)
+    text = other[0].filled(345)
+    assert first[0].again(text + b"{}") == (345, len(text))
+    assert heads.find(head(b"X-Thing: 2") + END) != first
+
+
+def test_no_more_heads_are_known_than_there_is_room_for() -> None:
+    heads = RequestHeads()
+    first = [heads.find(head(b"X: %d" % number) + END) for number in range(MOST_KNOWN)]
+    again = [heads.find(head(b"X: %d" % number) + END) for number in range(MOST_KNOWN)]
+    assert all(a is not None and b is not None and a[0] is b[0] for a, b in zip(first, again, strict=True))
+    heads.find(head(b"X: one more") + END)
+    forgotten = heads.find(head(b"X: 0") + END)
+    assert forgotten is not None
+    assert first[0] is not None
+    assert forgotten[0] is not first[0][0]
+    large = head(b"X: " + b"x" * KNOWN_HEAD) + END
+    one, two = heads.find(large), heads.find(large)
+    assert one is not None
+    assert two is not None
+    assert one[0] is not two[0]
+
+
+ODD_DIGITS = [b"", b"+1", b"1 2", b"1\r\nX: 1", b"-1", b"007"]
+DIGITS = st.one_of(st.integers(0, 10**16).map(b"%d".__mod__), st.sampled_from(ODD_DIGITS))
+
+
+@settings(max_examples=600, derandomize=True, deadline=None)
+@given(DIGITS, st.sampled_from([b"", b"X-Thing: 1", b"Content-Length: 3", b"Connection: close"]), st.binary(max_size=9))
+def test_what_is_known_again_is_what_an_examination_finds(digits: bytes, line: bytes, body: bytes) -> None:
+    known = like(head(b"X-Thing: 1"))
+    text = head(line).replace(b"Content-Length: 2", b"Content-Length: " + digits) + END
+    found, examined = known.again(text + body), RequestHeads().find(text)
+    if found is not None:
+        assert examined is not None
+        assert (examined[0].filled(1), *found) == (known.filled(1), examined[1], len(text))
+    elif line == b"X-Thing: 1" and digits.isdigit():
+        assert examined is None
+
+
+def test_an_incomplete_head_is_not_known_again() -> None:
+    whole = head(b"X-Thing: 1") + END
+    known = like(head(b"X-Thing: 1"))
+    assert [known.again(whole[:cut]) for cut in range(len(whole))] == [None] * len(whole)
+    bare = Form(b"HTTP/1.1 200 OK" + END, b"", None)
+    assert bare.again(bare.filled(None)) == (None, len(bare.before))
+    assert bare.again(bare.before[:-1]) is None
 
 
 @pytest.mark.parametrize(
@@ -154,20 +227,23 @@ def test_a_chunked_request_for_hypercorn_ends_with_its_last_chunk() -> None:
 
 def test_an_answer_passes_as_it_came_but_for_hop_by_hop_headers() -> None:
     plain = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 5"
-    found = answer_head(plain)
-    assert (found.status, found.text, found.length, found.chunked, found.keep_alive) == (200, plain, 5, False, True)
-    hop = answer_head(plain + b"\r\nConnection: close, X-Up\r\nX-Up: 1\r\nKeep-Alive: timeout=5\r\nX-Down: 2")
-    assert (hop.text, hop.keep_alive) == (plain + b"\r\nX-Down: 2", False)
-    old = answer_head(b"HTTP/1.0 200 OK\r\nContent-Length: 5")
-    assert (old.text, old.keep_alive) == (b"HTTP/1.1 200 OK\r\nContent-Length: 5", False)
+    found, length = answer_head(plain)
+    assert (found.status, found.down, length, found.chunked, found.keep_alive) == (200, None, 5, False, True)
+    assert found.text(17, close=False) == plain.replace(b"5", b"17") + END
+    assert found.text(5, close=True) == plain + b"\r\nconnection: close" + END
+    hop, _ = answer_head(plain + b"\r\nConnection: close, X-Up\r\nX-Up: 1\r\nKeep-Alive: timeout=5\r\nX-Down: 2")
+    assert (hop.text(5, close=False), hop.keep_alive) == (plain + b"\r\nX-Down: 2" + END, False)
+    old, _ = answer_head(b"HTTP/1.0 200 OK\r\nContent-Length: 5")
+    assert (old.text(5, close=False), old.keep_alive) == (b"HTTP/1.1 200 OK\r\nContent-Length: 5" + END, False)
 
 
 def test_a_stream_asks_proxies_not_to_hold_it_back() -> None:
     stream = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked"
-    found = answer_head(stream)
+    found, _ = answer_head(stream)
     assert found.event_stream
-    assert found.text == stream + b"\r\nx-accel-buffering: no"
-    assert answer_head(stream + b"\r\nX-Accel-Buffering: yes").text.endswith(b"yes")
+    assert found.text(None, close=False) == stream + b"\r\nx-accel-buffering: no" + END
+    own, _ = answer_head(stream + b"\r\nX-Accel-Buffering: yes")
+    assert own.down is None
 
 
 @pytest.mark.parametrize(
@@ -175,7 +251,7 @@ def test_a_stream_asks_proxies_not_to_hold_it_back() -> None:
     [(204, b"", 0), (304, b"\r\nContent-Length: 9", 0), (200, b"", None), (200, b"\r\nContent-Length: 0", 0)],
 )
 def test_how_long_a_body_is(status: int, lines: bytes, length: int | None) -> None:
-    assert answer_head(b"HTTP/1.1 %d X%b" % (status, lines)).length == length
+    assert answer_head(b"HTTP/1.1 %d X%b" % (status, lines))[1] == length
 
 
 @pytest.mark.parametrize(
