@@ -4,11 +4,14 @@ import argparse
 import contextlib
 import faulthandler
 import logging
+import os
 import resource
 import signal
 import sys
 
-from gateway.serve import Place, run
+from gateway.serve import DRIVERS, Place, run
+
+DRIVER = "SWAPYARD_LANE_DRIVER"
 
 
 def main(arguments: list[str]) -> int:
@@ -19,6 +22,8 @@ def main(arguments: list[str]) -> int:
     for name in ("--workers-endpoint", "--events-endpoint"):
         parser.add_argument(name, required=True)
     parser.add_argument("--log-level", default="info")
+    # For measurements: the supervisor does not say it, the environment may.
+    parser.add_argument("--driver", choices=sorted(DRIVERS), default=os.environ.get(DRIVER, "guest"))
     found = parser.parse_args(arguments)
     _take_all_descriptors()
     # SIGABRT is how the supervisor ends a worker that hangs: the stacks show where.
@@ -30,7 +35,7 @@ def main(arguments: list[str]) -> int:
         stream=sys.stderr, level=found.log_level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s"
     )
     logging.getLogger("swapyard.http").setLevel(logging.WARNING)  # hypercorn greets at every start
-    return run(Place(found.slot, found.fd, found.workers_endpoint, found.events_endpoint, found.lifeline))
+    return run(Place(found.slot, found.fd, found.workers_endpoint, found.events_endpoint, found.lifeline), found.driver)
 
 
 def _take_all_descriptors() -> None:

@@ -16,6 +16,8 @@ from hypercorn.config import Config
 
 from gateway.app import Draining, make_app
 from gateway.asgi import Dispatch
+from gateway.lane.driver import run_as_guest, run_with_task
+from gateway.lane.reactor import Reactor
 from gateway.leases import LeaseBook
 from gateway.relay import Relay
 from protocol.errors import ConversationEnded, PeerError
@@ -26,6 +28,7 @@ log = logging.getLogger("swapyard.worker")
 KEEP_ALIVE = 75.0
 """Seconds that an idle client connection stays open."""
 HEAD_LIMIT = 64 * 1024
+DRIVERS = {"guest": run_as_guest, "task": run_with_task}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +60,8 @@ class Drain:
         return self._grace
 
 
-async def run_worker(place: Place) -> None:
-    """The whole life of a worker."""
+async def run_worker(reactor: Reactor | None, place: Place) -> None:
+    """The whole life of a worker. ``reactor``: driven by the caller; None: there is no epoll here."""
     draining, drain = Draining(), Drain()
     # The link tells the book, and the book asks the link: each call below comes when both are there.
 
@@ -84,15 +87,21 @@ async def run_worker(place: Place) -> None:
         await nursery.start(_converse, link)
         nursery.start_soon(_follow_log_level, link)
         with socket.socket(fileno=place.fd) as listener:
-            await _serve(app, listener, link, leases, drain.wait_asked)
+            await _serve(app, reactor, listener, link, leases, wait_drain=drain.wait_asked)
         await relay.aclose()
         nursery.cancel_scope.cancel()
 
 
 async def _serve(
-    app: Any, listener: socket.socket, link: WorkerLink, leases: LeaseBook, wait_drain: Callable[[], Awaitable[float]]
+    app: Any,
+    reactor: Reactor | None,
+    listener: socket.socket,
+    link: WorkerLink,
+    leases: LeaseBook,
+    *,
+    wait_drain: Callable[[], Awaitable[float]],
 ) -> None:
-    if not hasattr(select, "epoll"):
+    if reactor is None:
         from gateway.stock import serve_stock
 
         await serve_stock(app, listener, leases, hypercorn_config(), wait_drain=wait_drain)
@@ -101,6 +110,7 @@ async def _serve(
 
     await serve_lane(
         app,
+        reactor,
         listener,
         leases,
         hypercorn_config(),
@@ -144,11 +154,14 @@ def hypercorn_config() -> Config:
     return config
 
 
-def run(place: Place) -> int:
-    """Run a worker to its end; the exit status."""
+def run(place: Place, driver: str = "guest") -> int:
+    """Run a worker to its end; the exit status. ``driver``: one of ``DRIVERS``."""
     status = 0
     try:
-        trio.run(run_worker, place, strict_exception_groups=True)
+        if hasattr(select, "epoll"):
+            DRIVERS[driver](run_worker, place)
+        else:
+            trio.run(run_worker, None, place)
     except* (ConversationEnded, PeerError) as group:
         log.error("%s", _first(group))  # noqa: TRY400 (a line says it)
         status = 1

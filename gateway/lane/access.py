@@ -1,7 +1,7 @@
-"""One line for each request, written once a turn: Python's logging costs as much as the request itself.
+"""One line for each request, written many at a time: Python's logging costs as much as the request itself.
 
 Lines look like those of the logging module, and follow its level. No query and no headers, which may carry
-secrets. Called by ``exchange.py``; flushed at the end of each turn of the reactor.
+secrets. Called by ``lane.py``, which flushes four times a second.
 """
 
 import contextlib
@@ -11,9 +11,12 @@ import time
 
 log = logging.getLogger("swapyard.access")
 
+MOST_LINES = 64
+"""Kept at most; one write of so many costs as much as one of a single line."""
+
 
 class AccessLog:
-    """Lines since the last flush; a turn is short, so they are few."""
+    """Lines since the last flush."""
 
     def __init__(self) -> None:
         self._lines: list[str] = []
@@ -33,6 +36,8 @@ class AccessLog:
             f"{self._time},{int((now - second) * 1000):03d} INFO    swapyard.access: "
             f"{peer} {target} {status} {sent} bytes {seconds:.3f} s\n"
         )
+        if len(self._lines) >= MOST_LINES:
+            self.flush()
 
     def flush(self) -> None:
         """Write what there is."""

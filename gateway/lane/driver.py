@@ -1,26 +1,54 @@
-"""Who drives the lane's reactor: a trio task, which shares the thread with everything else of the worker.
+"""Who drives the lane's reactor, which shares the worker's thread with trio: two ways, of the same behaviour.
 
-The task does a bounded turn and lets the others have theirs; between turns it waits for the reactor's epoll.
-Called by ``gateway/serve.py``.
+``run_as_guest``: the reactor waits for everything, and trio is its guest, so that a wake-up of the lane costs no pass
+of trio's loop. ``run_with_task``: trio waits for everything, and a task drives the reactor. Called by
+``gateway/serve.py``, which says which one is the default, and why.
 """
 
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import outcome
 import trio
 
-from gateway.lane.lane import Lane
-from gateway.lane.wheel import TICK
+from gateway.lane.reactor import Reactor
 
 
-async def drive(lane: Lane) -> None:
-    """Until cancelled."""
-    reactor = lane.reactor
+def run_as_guest(main: Callable[..., Awaitable[object]], *arguments: Any) -> None:
+    """Like ``trio.run(main, reactor, *arguments)``, with the reactor as the loop below."""
+    reactor = Reactor()
+    ended: list[outcome.Outcome[object]] = []
+    trio.lowlevel.start_guest_run(
+        main,
+        reactor,
+        *arguments,
+        run_sync_soon_threadsafe=reactor.soon_threadsafe,
+        run_sync_soon_not_threadsafe=reactor.soon,
+        done_callback=ended.append,
+    )
+    while not ended:
+        reactor.turn(timeout=None)
+    reactor.aclose()
+    ended[0].unwrap()
+
+
+def run_with_task(main: Callable[..., Awaitable[object]], *arguments: Any) -> None:
+    """The same, with the reactor driven by a task."""
+    trio.run(_beside_drive, main, arguments)
+
+
+async def _beside_drive(main: Callable[..., Awaitable[object]], arguments: tuple[Any, ...]) -> None:
+    reactor = Reactor()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(drive, reactor)
+        await main(reactor, *arguments)
+        nursery.cancel_scope.cancel()
+    reactor.aclose()
+
+
+async def drive(reactor: Reactor) -> None:
+    """From a task of trio's, until cancelled."""
     while True:
         await trio.lowlevel.wait_readable(reactor.fileno())
         while reactor.turn() or reactor.has_more:
             await trio.lowlevel.checkpoint()
-
-
-async def tick(lane: Lane) -> None:
-    """Time limits, until cancelled."""
-    while True:
-        await trio.sleep(TICK)
-        lane.tick()

@@ -1,6 +1,6 @@
 """The hot path of one worker: what its connections share, and who is let in.
 
-Owns the listening socket, the reactor and the wheel; ``client.py`` is a connection, ``exchange.py`` a request,
+Owns the listening socket and the wheel, and uses the reactor; ``client.py`` is a connection, ``exchange.py`` a request,
 ``handover.py`` the way to hypercorn. Nothing here waits; ``driver.py`` drives it. Made by ``gateway/serve.py``.
 """
 
@@ -34,6 +34,7 @@ class Lane:
 
     def __init__(
         self,
+        reactor: Reactor,
         listener: socket.socket,
         book: LeaseBook,
         *,
@@ -43,7 +44,7 @@ class Lane:
         emptied: Callable[[], None],
         routes: Mapping[str, Route] = ROUTES,
     ) -> None:
-        self.reactor = Reactor()
+        self.reactor = reactor
         self.wheel = Wheel(self.reactor.now)
         self.pools = Pools(self.reactor)
         self.book = book
@@ -62,7 +63,6 @@ class Lane:
         self._index = Index(catalogue_now())
         self.limits: Limits = self._index.catalogue.limits
         """What connections may take, as of the last look at ``index``."""
-        self.reactor.after_turn = self._access.flush
         listener.setblocking(False)
         self.reactor.add(listener, lambda _: self.accept())
 
@@ -135,9 +135,10 @@ class Lane:
         self._access.add(peer, head.line, record.status, sent, time.monotonic() - record.begun)
 
     def tick(self) -> None:
-        """Four times a second: time limits, leases that were parked for long enough, and whoever was kept out."""
+        """Four times a second: time limits, leases that were parked for long enough, whoever was kept out, the log."""
         self.wheel.advance(time.monotonic())
         self.book.sweep()
+        self._access.flush()
         self._let_in()
 
     def drain(self) -> None:
@@ -159,5 +160,5 @@ class Lane:
         self.pools.aclose()
 
     def aclose(self) -> None:
-        """Nobody drives it any more."""
-        self.reactor.aclose()
+        """It is over."""
+        self._access.flush()

@@ -30,13 +30,12 @@ class Reactor:
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._ready: dict[int, Ready] = {}
-        self._soon: deque[Callable[[], None]] = deque()
+        self._soon: deque[Callable[[], object]] = deque()
         self._closing: list[socket.socket] = []
         self._turning = False
         self._poke = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._poke, select.EPOLLIN)
         self.now = time.monotonic()
-        self.after_turn: Callable[[], None] = _nothing
         self.turns = 0
 
     def fileno(self) -> int:
@@ -54,10 +53,15 @@ class Reactor:
         self._closing.append(sock)
         self._wake()
 
-    def soon(self, call: Callable[[], None]) -> None:
+    def soon(self, call: Callable[[], object]) -> None:
         """Go on in the next turn."""
         self._soon.append(call)
         self._wake()
+
+    def soon_threadsafe(self, call: Callable[[], object]) -> None:
+        """The same, from any thread."""
+        self._soon.append(call)
+        os.eventfd_write(self._poke, 1)
 
     def _wake(self) -> None:
         """What is asked for from outside a turn needs one."""
@@ -69,8 +73,9 @@ class Reactor:
         """Is there work that no event will tell of?"""
         return bool(self._soon)
 
-    def turn(self, timeout: float = 0.0) -> bool:
-        """Do what is at hand, at most ``BUDGET`` of each kind; wait ``timeout`` seconds for it. Was there anything?"""
+    def turn(self, timeout: float | None = 0.0) -> bool:
+        """Do what is at hand, at most ``BUDGET`` of each kind; wait ``timeout`` seconds for it, None: for ever. Was
+        there anything?"""
         events = self._epoll.poll(0.0 if self._soon else timeout, BUDGET)
         self.now = time.monotonic()
         self._turning = True
@@ -87,7 +92,6 @@ class Reactor:
         while self._closing:
             self._closing.pop().close()
         self._turning = False
-        self.after_turn()
         return bool(events) or continued > 0
 
     def aclose(self) -> None:
@@ -96,7 +100,3 @@ class Reactor:
             self._closing.pop().close()
         os.close(self._poke)
         self._epoll.close()
-
-
-def _nothing() -> None:
-    pass

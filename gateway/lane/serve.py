@@ -1,4 +1,4 @@
-"""The lane as a worker runs it: made, driven, drained. Needs epoll; elsewhere ``gateway/stock.py`` serves.
+"""The lane as a worker runs it: made, served, drained. Needs epoll; elsewhere ``gateway/stock.py`` serves.
 
 Called by ``gateway/serve.py``.
 """
@@ -10,9 +10,10 @@ from typing import Any
 import trio
 from hypercorn.config import Config
 
-from gateway.lane.driver import drive, tick
 from gateway.lane.handover import Hypercorn
 from gateway.lane.lane import Lane
+from gateway.lane.reactor import Reactor
+from gateway.lane.wheel import TICK
 from gateway.leases import LeaseBook
 from gateway.routing import ROUTES, Route
 from protocol.catalogue import Catalogue
@@ -23,6 +24,7 @@ BACKLOG = 1024
 
 async def serve_lane(
     app: Any,
+    reactor: Reactor,
     listener: socket.socket,
     leases: LeaseBook,
     config: Config,
@@ -42,6 +44,7 @@ async def serve_lane(
         await nursery.start(hypercorn.run)
         listener.listen(BACKLOG)
         lane = Lane(
+            reactor,
             listener,
             leases,
             catalogue_now=catalogue_now,
@@ -50,7 +53,6 @@ async def serve_lane(
             emptied=emptied.set,
             routes=ROUTES if routes is None else routes,
         )
-        nursery.start_soon(drive, lane)
         nursery.start_soon(tick, lane)
         grace = await wait_drain()
         lane.drain()
@@ -60,3 +62,10 @@ async def serve_lane(
         lane.abort()
         nursery.cancel_scope.cancel()
     lane.aclose()
+
+
+async def tick(lane: Lane) -> None:
+    """Time limits, until cancelled."""
+    while True:
+        await trio.sleep(TICK)
+        lane.tick()

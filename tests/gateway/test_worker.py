@@ -22,6 +22,8 @@ import trio
 
 from gateway.app import Draining, make_app
 from gateway.asgi import Dispatch
+from gateway.lane.driver import drive
+from gateway.lane.reactor import Reactor
 from gateway.lane.serve import serve_lane
 from gateway.leases import LeaseBook
 from gateway.relay import Relay
@@ -201,16 +203,22 @@ async def serve(app: Any, listener: socket.socket, supervisor: FakeSupervisor, l
     if WAY.get() == "stock":
         await serve_stock(app, listener, leases, hypercorn_config(), wait_drain=drain.wait_asked)
         return
-    await serve_lane(
-        app,
-        listener,
-        leases,
-        hypercorn_config(),
-        catalogue_now=lambda: supervisor.catalogue,
-        report=supervisor.report,
-        wait_drain=drain.wait_asked,
-        routes=None if WAY.get() == "lane" else {},
-    )
+    reactor = Reactor()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(drive, reactor)
+        await serve_lane(
+            app,
+            reactor,
+            listener,
+            leases,
+            hypercorn_config(),
+            catalogue_now=lambda: supervisor.catalogue,
+            report=supervisor.report,
+            wait_drain=drain.wait_asked,
+            routes=None if WAY.get() == "lane" else {},
+        )
+        nursery.cancel_scope.cancel()
+    reactor.aclose()
 
 
 async def read_until_cut(client: Connection) -> bytes:

@@ -15,9 +15,11 @@ import trio
 
 from gateway.app import Draining, make_app
 from gateway.asgi import Dispatch
-from gateway.lane.driver import drive, tick
+from gateway.lane.driver import drive
 from gateway.lane.handover import Hypercorn
 from gateway.lane.lane import Lane
+from gateway.lane.reactor import Reactor
+from gateway.lane.serve import tick
 from gateway.leases import LeaseBook
 from gateway.relay import Relay
 from gateway.serve import hypercorn_config
@@ -258,11 +260,12 @@ async def lane(
         await nursery.start(hypercorn.run)
         emptied = trio.Event()
         with socket.create_server(("127.0.0.1", 0)) as front:
+            reactor = Reactor()
             made = Lane(
-                front, book, catalogue_now=lambda: link.catalogue, report=link.report, hand=hypercorn.hand,
+                reactor, front, book, catalogue_now=lambda: link.catalogue, report=link.report, hand=hypercorn.hand,
                 emptied=emptied.set,
             )  # fmt: skip
-            nursery.start_soon(drive, made)
+            nursery.start_soon(drive, reactor)
             nursery.start_soon(tick, made)
             yield Place(front.getsockname()[1], made, book, link, server, nursery)
             made.drain()
@@ -282,3 +285,4 @@ async def lane(
             await relay.aclose()
             nursery.cancel_scope.cancel()
     made.aclose()
+    reactor.aclose()

@@ -37,7 +37,12 @@ CTL_WITHIN = 60.0
 
 @contextmanager
 def running(
-    place: Place, workers: int, tls: tuple[Path, Path] | None = None, env: Mapping[str, str] | None = None
+    place: Place,
+    workers: int,
+    tls: tuple[Path, Path] | None = None,
+    env: Mapping[str, str] | None = None,
+    *,
+    name: str = "swapyard",
 ) -> Iterator[Running]:
     """A whole swapyard with so many workers, its model ready and on the load's core."""
     upstream = shlex.quote(str(place.programs / "upstream"))
@@ -49,7 +54,7 @@ def running(
         for pid in models:
             move(pid, place.cores.load)
         yield Running(
-            "swapyard" if workers == 1 else f"swapyard-{workers}",
+            name,
             address,
             tuple(worker.pid for worker in status.workers if worker.pid is not None),
             supervisor=(status.pid,),

@@ -144,11 +144,12 @@ def stock(place: Place, tls: bool) -> Iterator[Running]:
         yield Running("stock", f"127.0.0.1:{port}", (it.pid,), upstream=(place.upstream[0],), trusted=cert)
 
 
-def ours(workers: int) -> Target:
-    """swapyard with so many workers."""
+def ours(name: str, workers: int = 1, driver: str = "guest") -> Target:
+    """swapyard with so many workers, and whoever drives their lanes."""
 
     def target(place: Place, tls: bool) -> AbstractContextManager[Running]:
-        return swapyard_target.running(place, workers, certificate(place) if tls else None)
+        env = {"SWAPYARD_LANE_DRIVER": driver}
+        return swapyard_target.running(place, workers, certificate(place) if tls else None, env, name=name)
 
     return target
 
@@ -159,8 +160,9 @@ TARGETS: dict[str, Target] = {
     "go": go,
     "llama-swap": llama_swap,
     "stock": stock,
-    "swapyard": ours(1),
-    "swapyard-2": ours(2),
+    "swapyard": ours("swapyard"),
+    "swapyard-2": ours("swapyard-2", workers=2),
+    "swapyard-task": ours("swapyard-task", driver="task"),
 }
 
 
