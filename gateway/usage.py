@@ -1,7 +1,8 @@
 """How many tokens an exchange took, read from the answer as it passes (``tests/compat/behaviour.md`` §10.2).
 
 Bounded: of a JSON body the whole up to 64 KiB, of a longer one or of a stream its beginning and its end. The
-pieces themselves are kept, nothing is copied until the exchange is over. Called by ``exchange.py``.
+pieces themselves are kept, nothing is copied until the exchange is over. Called by ``lane/answer.py`` and
+``relay.py``.
 """
 
 import re
@@ -14,6 +15,9 @@ BEGINNING = 2048
 END_PIECES = 8
 END_PIECE = 2048
 _DATA = re.compile(rb"^data:[ \t]?(\{[^\n]*\})\r?$", re.MULTILINE)
+_MEMBERS = (b'"usage"', b'"timings"')
+_MEMBER = re.compile(rb'"[a-z]+"\s*:\s*\{(?:[^{}]|\{[^{}]*\})*\}')
+"""In a body that is not whole. Its strings have their quotes escaped, so that none of them looks like this."""
 
 
 class _Details(msgspec.Struct):
@@ -74,7 +78,7 @@ class UsageReader:
     def __init__(self, *, stream: bool) -> None:
         self._stream = stream
         self._first: list[bytes] = []
-        self._end: deque[bytes] = deque(maxlen=END_PIECES)
+        self._end: deque[bytes] | tuple[()] = ()
         self._size = 0
 
     def feed(self, piece: bytes) -> None:
@@ -82,19 +86,27 @@ class UsageReader:
         kept = BEGINNING if self._stream else WHOLE
         if self._size < kept:
             self._first.append(piece[: kept - self._size])
-        if self._size + len(piece) > kept:
-            self._end.append(piece[-END_PIECE:])
         self._size += len(piece)
+        if self._size > kept:
+            if not isinstance(self._end, deque):
+                self._end = deque(maxlen=END_PIECES)
+            self._end.append(piece[-END_PIECE:])
 
     def tokens(self) -> Tokens:
         """What the answer said of its tokens."""
         found = Tokens()
-        first = b"".join(self._first)
-        if not self._stream and not self._end:
+        first, end = b"".join(self._first), b"".join(self._end)
+        if self._stream:
+            for data in _DATA.findall(first + b"\n\n" + end):
+                _take(found, data)
+        elif not end:
             _take(found, first)
-            return found
-        for data in _DATA.findall(first + b"\n\n" + b"".join(self._end)):
-            _take(found, data)
+        else:
+            for text in (first[:BEGINNING], end):
+                for name in _MEMBERS:
+                    member = _MEMBER.match(text, text.rfind(name)) if name in text else None
+                    if member is not None:
+                        _take(found, b"{%b}" % member[0])
         return found
 
 

@@ -62,12 +62,16 @@ class Answer:
             data = self._cut_at(data, self._left)
             self._left -= len(data)
             self.done = not self._left
-        return self._framed(data)
+        if self._telling or self._wraps:
+            return self._framed(data)
+        self.passed += len(data)
+        self._usage.feed(data)
+        return data
 
     def end(self) -> bytes:
         """The connection has ended, and the body with it."""
         self.done = True
-        return self._framed(b"")
+        return self._framed(b"") if self._telling or self._wraps else b""
 
     def _cut_at(self, data: bytes, end: int) -> bytes:
         """What follows the body was asked for by nobody, and its connection serves nobody any more."""
@@ -80,11 +84,8 @@ class Answer:
         if self._telling:
             self._keep(data)
             return b""
-        if data:
-            self.passed += len(data)
-            self._usage.feed(data)
-        if not self._wraps:
-            return data
+        self.passed += len(data)
+        self._usage.feed(data)
         chunk = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
         return chunk + LAST_CHUNK if self.done else chunk
 

@@ -95,10 +95,11 @@ class Client:
 
     def ready(self, mask: int) -> None:
         """Something happened on the socket."""
-        if mask & WRITABLE and self._out.waiting:
+        if self._out.waiting and mask & WRITABLE:
             self._flush()
         if mask & READABLE:
-            self._hung_up = self._hung_up or bool(mask & HUNG_UP)
+            if mask & HUNG_UP:
+                self._hung_up = True
             self.read()
 
     def read(self) -> None:
@@ -166,8 +167,12 @@ class Client:
                 assert length is not None
                 self._take(head, length, data, start)
                 return
-        self._buffer += data
-        self._look()
+        end = data.find(END)
+        if 0 <= end <= MOST_HEAD:
+            self._request(data, end)
+        else:
+            self._buffer += data
+            self._look()
 
     def _look(self) -> None:
         """Is there a whole head? IDLE."""
@@ -186,6 +191,10 @@ class Client:
         data = bytes(buffer)
         buffer.clear()
         self._scanned = 0
+        self._request(data, end)
+
+    def _request(self, data: bytes, end: int) -> None:
+        """Whose is it? ``end``: of its head, before the empty line."""
         start = end + len(END)
         found = self._lane.heads.find(data[:start])
         if found is None:

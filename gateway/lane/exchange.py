@@ -190,7 +190,7 @@ class Exchange:
     def received(self, data: bytes) -> None:
         """As ``Asker`` says."""
         if self._answer is not None:
-            self._relay(data)
+            self._relay(self._answer, data)
             return
         pool = self._pool
         assert pool is not None
@@ -239,34 +239,30 @@ class Exchange:
             self._fail(f"the model server's answer is not HTTP: {error}")
             return
         if self._head_sent:
-            self._pass(piece)
+            self._pass(answer, piece)
             return
         self._head_sent = True
         as_it_came = piece is body and head.down is None and not self._closes
-        self._pass(data if as_it_came else head.text(length, close=self._closes) + piece)
+        self._pass(answer, data if as_it_came else head.text(length, close=self._closes) + piece)
 
-    def _relay(self, data: bytes) -> None:
+    def _relay(self, answer: Answer, data: bytes) -> None:
         """Pass on a piece of the body."""
-        answer = self._answer
-        assert answer is not None
         try:
             piece = answer.feed(data)
         except NotChunked as error:
             self._fail(f"the model server's answer is not HTTP: {error}")
             return
-        self._pass(piece)
+        self._pass(answer, piece)
 
-    def _pass(self, piece: bytes) -> None:
-        answer, up = self._answer, self._up
-        assert answer is not None
+    def _pass(self, answer: Answer, piece: bytes) -> None:
         if answer.failure is not None:
             self._fail(answer.failure)
             return
-        if piece and not self._client.send(piece) and up is not None and not answer.done:
-            up.paused = True
+        if piece and not self._client.send(piece) and self._up is not None and not answer.done:
+            self._up.paused = True
             self._client.when_sent(self._resume)
         if answer.done:
-            self._complete()
+            self._complete(answer)
 
     def _resume(self) -> None:
         if self._up is not None and self._phase is _RELAYING:
@@ -277,7 +273,7 @@ class Exchange:
         up, self._up = self._up, None
         answer = self._answer
         if clean and answer is not None and answer.ends_with_connection:
-            self._pass(answer.end())
+            self._pass(answer, answer.end())
         elif answer is not None or self._received:
             self._fail("the model server broke off in the middle of its answer")
         elif up is not None and up.used and not self._retried:
@@ -341,11 +337,9 @@ class Exchange:
 
     # -------------------------------------------------------------- the ends
 
-    def _complete(self) -> None:
+    def _complete(self, answer: Answer) -> None:
         """The whole answer has been passed on."""
-        answer, up = self._answer, self._up
-        assert answer is not None
-        self._up = None
+        up, self._up = self._up, None
         if up is not None:
             if answer.head.keep_alive and answer.clean and not up.sending and not up.closed:
                 up.release()

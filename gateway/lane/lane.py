@@ -64,6 +64,7 @@ class Lane:
         self.limits: Limits = self._index.catalogue.limits
         """What connections may take, as of the last look at ``index``."""
         listener.setblocking(False)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # connections inherit it
         self.reactor.add(listener, lambda _: self.accept())
 
     @property
@@ -100,7 +101,6 @@ class Lane:
                 self._full = True
                 return
             sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             client = Client(self, sock, str(address[0]))
             self.clients.add(client)
             self.wheel.add(client)

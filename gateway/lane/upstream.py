@@ -80,7 +80,8 @@ class Upstream:
         if self._out is not None and mask & WRITABLE:
             self._flush()
         if mask & READABLE:
-            self._ended = self._ended or bool(mask & HUNG_UP)
+            if mask & HUNG_UP:
+                self._ended = True
             self.read()
 
     def _connected(self) -> None:

@@ -412,6 +412,20 @@ def test_an_answer_without_figures_says_nothing(body: bytes) -> None:
     assert (reader.tokens().input, reader.tokens().output) == (-1, -1)
 
 
+@pytest.mark.parametrize("at_the_end", [True, False])
+def test_tokens_of_a_json_answer_that_is_not_kept_whole(at_the_end: bool) -> None:
+    usage = b'"usage" : {"prompt_tokens": 7, "prompt_tokens_details": {"cached_tokens": 2}}'
+    told = b'"content":"say \\"usage\\": {\\"prompt_tokens\\": 9}"'
+    data = b'"data":[%b1]' % (b"0.25," * WHOLE)
+    members = [told, data, usage] if at_the_end else [usage, data, told]
+    body = b"{%b}" % b",".join(members)
+    reader = UsageReader(stream=False)
+    for start in range(0, len(body), 65536):
+        reader.feed(body[start : start + 65536])
+    found = reader.tokens()
+    assert (found.input, found.cached) == (7, 2)
+
+
 def test_a_long_json_answer_is_not_kept() -> None:
     reader = UsageReader(stream=False)
     for _ in range(100):
