@@ -49,6 +49,7 @@ async def _beside_drive(main: Callable[..., Awaitable[object]], arguments: tuple
 async def drive(reactor: Reactor) -> None:
     """From a task of trio's, until cancelled."""
     while True:
-        await trio.lowlevel.wait_readable(reactor.fileno())
-        while reactor.turn() or reactor.has_more:
+        with trio.move_on_after(reactor.patience):
+            await trio.lowlevel.wait_readable(reactor.fileno())
+        while reactor.turn() or not reactor.patience:
             await trio.lowlevel.checkpoint()

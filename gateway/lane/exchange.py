@@ -232,6 +232,8 @@ class Exchange:
         self._phase = _RELAYING
         self._client.deadline = math.inf
         self._closes = self._head.close or self._lane.draining or answer.ends_with_connection
+        if head.event_stream and self._up is not None:
+            self._up.paced = True
         body = data[start:]
         try:
             piece = answer.feed(body)

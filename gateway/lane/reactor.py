@@ -6,6 +6,7 @@ more to do than is fair asks for another turn with ``soon``. Sockets are closed 
 of one cannot be given to another while events for it are still at hand.
 """
 
+import math
 import os
 import select
 import socket
@@ -15,6 +16,8 @@ from collections.abc import Callable
 
 BUDGET = 32
 """Events, and continuations, of one turn: 16 costs as much per event, 256 makes trio tasks 20 ms late."""
+MOMENT = 0.001
+"""Seconds; what epoll can wait for at least."""
 EDGES = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
 READABLE = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 WRITABLE = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
@@ -31,6 +34,7 @@ class Reactor:
         self._epoll = select.epoll()
         self._ready: dict[int, Ready] = {}
         self._soon: deque[Callable[[], object]] = deque()
+        self._later: deque[tuple[float, Callable[[], object]]] = deque()
         self._closing: list[socket.socket] = []
         self._turning = False
         self._poke = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -63,20 +67,29 @@ class Reactor:
         self._soon.append(call)
         os.eventfd_write(self._poke, 1)
 
+    def in_a_moment(self, call: Callable[[], object]) -> None:
+        """Call in about ``MOMENT`` seconds."""
+        self._later.append((self.now + MOMENT, call))
+        self._wake()
+
     def _wake(self) -> None:
         """What is asked for from outside a turn needs one."""
         if not self._turning:
             os.eventfd_write(self._poke, 1)
 
     @property
-    def has_more(self) -> bool:
-        """Is there work that no event will tell of?"""
-        return bool(self._soon)
+    def patience(self) -> float:
+        """Seconds until there is work that no event will tell of."""
+        return 0.0 if self._soon else MOMENT if self._later else math.inf
 
     def turn(self, timeout: float | None = 0.0) -> bool:
         """Do what is at hand, at most ``BUDGET`` of each kind; wait ``timeout`` seconds for it, None: for ever. Was
         there anything?"""
-        events = self._epoll.poll(0.0 if self._soon else timeout, BUDGET)
+        if self._soon:
+            timeout = 0.0
+        elif self._later and timeout is None:
+            timeout = MOMENT
+        events = self._epoll.poll(timeout, BUDGET)
         self.now = time.monotonic()
         self._turning = True
         self.turns += 1
@@ -89,6 +102,8 @@ class Reactor:
                 os.eventfd_read(self._poke)
         for _ in range(continued):
             self._soon.popleft()()
+        while self._later and self._later[0][0] <= self.now:
+            self._later.popleft()[1]()
         while self._closing:
             self._closing.pop().close()
         self._turning = False

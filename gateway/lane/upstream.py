@@ -5,6 +5,7 @@ server, by age, or when their generation has ended. Called by ``exchange.py``; s
 """
 
 import errno
+import math
 import socket
 from functools import partial
 from ipaddress import ip_address
@@ -24,13 +25,18 @@ READ = 65536
 
 READS = 4
 """Reads of one connection in one go."""
+PACE = 0.001
+"""Seconds between two reads of a stream: whoever sends more often is read, and passed on, in larger pieces. Without
+it 8 streams at full speed cost 10.6 µs a chunk, and their client as much again."""
 
 
 class Upstream:
-    """One connection. ``used``: it has served before; ``paused``: nothing is read, the client is slow."""
+    """One connection. ``used``: it has served before; ``paused``: nothing is read, the client is slow; ``paced``: it
+    is read ``PACE`` after the last time at the earliest."""
 
     __slots__ = (
-        "_attempt", "_ended", "_out", "_pool", "_sock", "asker", "closed", "connecting", "idle_since", "paused", "used",
+        "_attempt", "_ended", "_next_read", "_out", "_pool", "_sock", "asker", "closed", "connecting", "idle_since",
+        "paced", "paused", "used",
     )  # fmt: skip
 
     def __init__(self, pool: "Pool", asker: Asker) -> None:
@@ -42,6 +48,8 @@ class Upstream:
         self.asker: Asker | None = asker
         self.closed = False
         self.connecting = True
+        self.paced = False
+        self._next_read = 0.0
         self.paused = False
         self.used = False
         self.idle_since = 0.0
@@ -82,7 +90,10 @@ class Upstream:
         if mask & READABLE:
             if mask & HUNG_UP:
                 self._ended = True
-            self.read()
+            if self.paced:
+                self._read_paced()
+            else:
+                self.read()
 
     def _connected(self) -> None:
         sock = self._sock
@@ -122,6 +133,19 @@ class Upstream:
             return
         self._out = self._out[sent:] if sent < len(self._out) else None
 
+    def _read_paced(self) -> None:
+        reactor = self._pool.reactor
+        if reactor.now >= self._next_read:
+            self._next_read = reactor.now + PACE
+            self.read()
+        elif self._next_read < math.inf:
+            self._next_read = math.inf
+            reactor.in_a_moment(self._read_late)
+
+    def _read_late(self) -> None:
+        self._next_read = self._pool.reactor.now + PACE
+        self.read()
+
     def read(self) -> None:
         """Pass on what there is, a bounded amount in one go."""
         for _ in range(READS):
@@ -158,6 +182,7 @@ class Upstream:
     def release(self) -> None:
         """The exchange is over, and the connection can serve another one."""
         self.asker = None
+        self.paced = False
         self.used = True
         self._pool.keep(self)
 
