@@ -21,20 +21,24 @@ class AccessLog:
     def __init__(self) -> None:
         self._lines: list[str] = []
         self._second = 0
+        self._date = ""
+        self._millisecond = 0
         self._time = ""
 
     def add(self, peer: str, target: str, status: int, sent: int, seconds: float) -> None:
         """One request that has ended."""
         if not log.isEnabledFor(logging.INFO):
             return
-        now = time.time()
-        second = int(now)
-        if second != self._second:
-            self._second = second
-            self._time = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
+        now = time.time_ns() // 1_000_000
+        if now != self._millisecond:
+            self._millisecond = now
+            second, rest = divmod(now, 1000)
+            if second != self._second:
+                self._second = second
+                self._date = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
+            self._time = f"{self._date},{rest:03d}"
         self._lines.append(
-            f"{self._time},{int((now - second) * 1000):03d} INFO    swapyard.access: "
-            f"{peer} {target} {status} {sent} bytes {seconds:.3f} s\n"
+            f"{self._time} INFO    swapyard.access: {peer} {target} {status} {sent} bytes {seconds:.3f} s\n"
         )
         if len(self._lines) >= MOST_LINES:
             self.flush()

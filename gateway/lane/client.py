@@ -107,7 +107,7 @@ class Client:
         for _ in range(READS):
             if self.mode is _CLOSED:
                 return
-            if self._is_full():
+            if self.mode is not _IDLE and self._is_full():
                 self._unread = True
                 if self._hung_up:
                     self.gone()
@@ -129,7 +129,7 @@ class Client:
     def _is_full(self) -> bool:
         if self.mode in (_HANDED, _TUNNEL) and self._stream is not None:
             return self._stream.waiting > MOST_HANDED
-        return len(self._buffer) > MOST_PIPELINED and self.mode is not _IDLE
+        return len(self._buffer) > MOST_PIPELINED
 
     def read_on(self) -> None:
         """There is room again for what was left in the kernel."""

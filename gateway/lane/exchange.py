@@ -96,7 +96,7 @@ class Exchange:
             self._guarded = bool(catalogue.key_digests)
             if self._guarded and not head.allowed(catalogue):
                 raise refuse(Situation.BAD_KEY, "a valid API key is needed")
-            limit = patience(head.value(b"x-request-timeout"))
+            limit = patience(head.patience) if head.patience else None
             found = self._peek = peek(raw)
             asked = asked_name(found)
             model = self._record.model = index.find(asked)
@@ -295,7 +295,7 @@ class Exchange:
         self._held = None
         self._lane.book.dropped(held)
         self._phase = _QUEUED
-        self._ask(asked_name(self._peek), patience(self._head.value(b"x-request-timeout")))
+        self._ask(asked_name(self._peek), patience(self._head.patience))
 
     # -------------------------------------------------------------- while it waits
 
@@ -416,4 +416,5 @@ class Exchange:
             tokens = answer.tokens() if answer is not None else Tokens()
             path, caller = self._head.route.forward_as, self._client.peer
             lane.report(self._record.outcome(held, caller=caller, path=path, bytes_out=sent, tokens=tokens))
-        lane.over(self._client.peer, self._head, self._record, sent)
+        record = self._record
+        lane.access.add(self._client.peer, self._head.line, record.status, sent, monotonic() - record.begun)

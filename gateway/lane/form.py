@@ -22,12 +22,14 @@ class Form:
     """A head with a blank where the digits of its Content-Length stand: ``before``, blank, ``after``. Without such a
     header ``after`` is empty, and ``length`` says what holds for all of them."""
 
-    __slots__ = ("after", "before", "length")
+    __slots__ = ("_from", "_to", "after", "before", "length")
 
     def __init__(self, before: bytes, after: bytes, length: int | None = None) -> None:
         self.before = before
         self.after = after
         self.length = length
+        self._from = len(before)
+        self._to = len(before) + MOST_DIGITS + len(after)
 
     def filled(self, length: int | None) -> bytes:
         """The whole head, with the empty line."""
@@ -35,13 +37,12 @@ class Form:
 
     def again(self, data: bytes) -> tuple[int | None, int] | None:
         """Does ``data`` begin with this head? The length of its body, and where that begins."""
-        before, after = self.before, self.after
-        if not data.startswith(before):
+        if not data.startswith(self.before):
             return None
-        at = len(before)
+        after, at = self.after, self._from
         if not after:
             return self.length, at
-        end = data.find(after, at, at + MOST_DIGITS + len(after))
+        end = data.find(after, at, self._to)
         digits = data[at:end]
         if end < 0 or not digits.isdigit():
             return None

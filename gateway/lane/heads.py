@@ -42,30 +42,27 @@ _DEAF = _Deaf()
 
 
 class RequestHead(Form):
-    """One that the lane takes, and its like. ``line``: method and target, for the log."""
+    """One that the lane takes, and its like. ``line``: method and target, for the log; ``patience``: what it says of
+    its own time limit."""
 
-    __slots__ = ("_allowed_by", "_said", "_up", "close", "expects", "line", "route")
+    __slots__ = ("_allowed_by", "_up", "close", "expects", "line", "patience", "route")
 
     def __init__(self, before: bytes, after: bytes, route: Route, *, close: bool, expects: bool) -> None:
         super().__init__(before, after)
         self._allowed_by: Catalogue | None = None
-        self._said: dict[bytes, str] = {}
         self._up: dict[bool, bytes] = {}
         self.line = before[: before.find(b" HTTP/")].decode("latin-1")
         self.route = route
         self.close = close
         self.expects = expects
+        self.patience = self.value(b"x-request-timeout")
 
     def value(self, name: bytes) -> str:
         """The first value of a header, by its lower-case name; empty without one."""
-        said = self._said.get(name)
-        if said is None:
-            text = self.filled(0)
-            at = text.lower().find(b"\r\n" + name + b":")
-            start = at + len(name) + 3
-            said = text[start : text.find(b"\r", start)].strip().decode("latin-1") if at >= 0 else ""
-            self._said[name] = said
-        return said
+        text = self.filled(0)
+        at = text.lower().find(b"\r\n" + name + b":")
+        start = at + len(name) + 3
+        return text[start : text.find(b"\r", start)].strip().decode("latin-1") if at >= 0 else ""
 
     def allowed(self, catalogue: Catalogue) -> bool:
         """Does it carry a key of this catalogue? Once it does, it does as long as the catalogue is in force."""

@@ -8,11 +8,10 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 
-from gateway.exchange import Record
 from gateway.lane.access import AccessLog
 from gateway.lane.client import Client
 from gateway.lane.handover import HandedStream
-from gateway.lane.heads import RequestHead, RequestHeads
+from gateway.lane.heads import RequestHeads
 from gateway.lane.reactor import Reactor
 from gateway.lane.upstream import Pools
 from gateway.lane.wheel import Timed, Wheel
@@ -59,7 +58,7 @@ class Lane:
         self.report = report
         self._hand = hand
         self._emptied = emptied
-        self._access = AccessLog()
+        self.access = AccessLog()
         self._index = Index(catalogue_now())
         self.limits: Limits = self._index.catalogue.limits
         """What connections may take, as of the last look at ``index``."""
@@ -130,15 +129,11 @@ class Lane:
         self._hand(stream)
         return stream
 
-    def over(self, peer: str, head: RequestHead, record: Record, sent: int) -> None:
-        """An exchange has ended."""
-        self._access.add(peer, head.line, record.status, sent, time.monotonic() - record.begun)
-
     def tick(self) -> None:
         """Four times a second: time limits, leases that were parked for long enough, whoever was kept out, the log."""
         self.wheel.advance(time.monotonic())
         self.book.sweep()
-        self._access.flush()
+        self.access.flush()
         self._let_in()
 
     def drain(self) -> None:
@@ -161,4 +156,4 @@ class Lane:
 
     def aclose(self) -> None:
         """It is over."""
-        self._access.flush()
+        self.access.flush()
