@@ -111,8 +111,10 @@ class Lane:
         self.clients.discard(client)
         self.wheel.remove(client)
         self.reactor.close(sock)
-        self._let_in()
-        self._tell_if_empty()
+        if self._full:
+            self._let_in()
+        if self.draining:
+            self._tell_if_empty()
 
     def _let_in(self) -> None:
         if self._full and not self.draining:

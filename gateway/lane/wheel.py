@@ -1,7 +1,8 @@
 """Time limits for many connections, coarse and cheap: moving a deadline is one assignment.
 
 Everything that has a deadline stands in one slot of the wheel. When its slot comes up, it is asked whether its
-time is really over; if its deadline was moved meanwhile, it goes to a later slot. Called once a tick.
+time is really over; if its deadline was moved meanwhile, it goes to a later slot. What is new gets its slot at the
+next tick: most connections of clients that open one for each request are gone by then. Called once a tick.
 """
 
 import math
@@ -31,26 +32,34 @@ class Wheel:
         self._slots: list[dict[Timed, None]] = [{} for _ in range(SLOTS)]
         self._tick = math.floor(now / TICK)
         self._where: dict[Timed, int] = {}
+        self._new: dict[Timed, None] = {}
 
     def __len__(self) -> int:
-        return len(self._where)
+        return len(self._where) + len(self._new)
 
     def add(self, timed: Timed) -> None:
         """From now on; once."""
-        self._put(timed)
+        self._new[timed] = None
 
     def remove(self, timed: Timed) -> None:
         """Not any more; once."""
-        del self._slots[self._where.pop(timed)][timed]
+        if timed in self._new:
+            del self._new[timed]
+        else:
+            del self._slots[self._where.pop(timed)][timed]
 
     def sooner(self, timed: Timed) -> None:
         """Its deadline was moved to an earlier moment. One that was moved to a later moment needs no word."""
-        self.remove(timed)
-        self._put(timed)
+        if timed not in self._new:
+            self.remove(timed)
+            self._put(timed)
 
     def advance(self, now: float) -> None:
         """Let expire what is over; a deadline is looked at once a round at least."""
         last = math.floor(now / TICK)
+        new, self._new = self._new, {}
+        for timed in new:
+            self._put(timed)
         # Time that nobody looked at the wheel is caught up with one round at most.
         self._tick = max(self._tick, last - SLOTS)
         while self._tick < last:
