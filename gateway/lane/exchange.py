@@ -226,6 +226,7 @@ class Exchange:
     def _begin_answer(self, head: AnswerHead, length: int | None, data: bytes, start: int) -> None:
         """``data``: the head, and what there is of the body from ``start`` on."""
         answer = self._answer = Answer(head, length, joins=self._head_sent)
+        self._body = b""
         record = self._record
         record.first_byte = monotonic()
         record.status = head.status

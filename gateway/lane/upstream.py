@@ -24,7 +24,7 @@ READ = 65536
 """More makes ``recv`` five times as expensive: the allocator asks the kernel for each buffer."""
 
 READS = 4
-"""Reads of one connection in one go."""
+"""Reads of a client in one go. Of a model server it is one: looking for the ends of its chunks takes 0.3 ms."""
 PACE = 0.001
 """Seconds between two reads of a stream: whoever sends more often is read, and passed on, in larger pieces. Without
 it 8 streams at full speed cost 10.6 µs a chunk, and their client as much again."""
@@ -148,25 +148,23 @@ class Upstream:
 
     def read(self) -> None:
         """Pass on what there is, a bounded amount in one go."""
-        for _ in range(READS):
-            sock = self._sock
-            if self.paused or sock is None:
-                return
-            try:
-                data = sock.recv(READ)
-            except BlockingIOError:
-                return
-            except OSError as error:
-                self._over(error.strerror or "the connection broke")
-                return
-            if not data or self.asker is None:
-                # Idle: closed, or it says something that nobody asked for.
-                self._over("the model server closed the connection", clean=True)
-                return
-            self.asker.received(data)
-            if len(data) < READ and not self._ended:
-                return
-        self._pool.reactor.soon(self.read)
+        sock = self._sock
+        if self.paused or sock is None:
+            return
+        try:
+            data = sock.recv(READ)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._over(error.strerror or "the connection broke")
+            return
+        if not data or self.asker is None:
+            # Idle: closed, or it says something that nobody asked for.
+            self._over("the model server closed the connection", clean=True)
+            return
+        self.asker.received(data)
+        if len(data) == READ or self._ended:
+            self._pool.reactor.soon(self.read)
 
     def _over(self, why: str, *, clean: bool = False) -> None:
         asker = self.asker
