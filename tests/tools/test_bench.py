@@ -12,6 +12,10 @@ import pytest
 import trio
 
 from tools.dev.bench import demands, http, results
+from tools.dev.bench.alone import EXCHANGES, LISTENING
+from tools.dev.bench.load import Load, drive
+from tools.dev.bench.place import Running, prepared
+from tools.dev.bench.processes import said, started
 from tools.dev.bench.programs import SOURCES, WITHOUT_GO, build
 from tools.dev.bench.report import report
 from tools.dev.bench.results import Results
@@ -117,6 +121,20 @@ async def pass_on(upstream: int, seen: list[bytes], lie: bool, client: trio.Sock
                 request = b""
 
 
+@needs_go
+def test_the_lane_alone_serves_what_its_instructions_are_counted_for() -> None:
+    with prepared() as place:
+        command = [sys.executable, "-P", "-m", "tools.dev.bench.alone", place.upstream_url]
+        with started(command, place.cores.proxy, place.folder("alone") / "log") as it:
+            target = Running("alone", f"127.0.0.1:{said(it, LISTENING)}")
+            done = drive(place, target, Load(4), seconds=0.01, requests=50)
+            it.process.terminate()
+            exchanges = int(said(it, EXCHANGES))
+            assert it.process.wait(PATIENCE) == 0
+    assert (done.errors, done.operations) == (0, 50)
+    assert exchanges >= 50
+
+
 async def test_without_go_the_benchmark_says_so_in_one_line() -> None:
     done = await bench("http", env={"PATH": "/nowhere"})
     assert (done.returncode, done.stdout) == (1, b"")
@@ -129,6 +147,7 @@ async def test_without_go_the_benchmark_says_so_in_one_line() -> None:
         (["http", "--only", "unary-17"], "there is no 'unary-17'"),
         (["http", "--targets", "apache"], "there is no 'apache'"),
         (["http", "--runs", "0"], "expected a number above 0"),
+        (["instructions", "unary-17"], "there is no 'unary-17'"),
         (["everything"], "usage: python -m tools.dev.bench"),
     ],
 )

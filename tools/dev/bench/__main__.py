@@ -1,15 +1,25 @@
 """``make bench``: every benchmark of the repository. Figures, never tests.
 
 ``python -m tools.dev.bench scheduler`` and ``config`` cost half a minute each, ``cold`` two, and ``http``, the data
-path beside other proxies, about an hour; ``http --help`` names its parts. Without a word all of them run.
+path beside other proxies, about an hour; ``http --help`` names its parts. Without a word all of these run.
+``instructions`` counts what the lane executes for a request, five minutes, with valgrind.
 """
 
 import signal
 import sys
 
-from tools.dev.bench import config, http, scheduler
+from tools.dev.bench import config, http, instructions, scheduler
 
-USAGE = "usage: python -m tools.dev.bench [scheduler | config | cold [OPTIONS] | http [OPTIONS]]"
+USAGE = (
+    "usage: python -m tools.dev.bench [scheduler | config | cold [OPTIONS] | http [OPTIONS] | instructions [NAME …]]"
+)
+
+TABLES = {"scheduler": scheduler.main, "config": config.main}
+PARTS = {
+    "http": http.main,
+    "cold": lambda rest: http.main(["--only", "cold", *rest]),
+    "instructions": instructions.main,
+}
 
 
 def main(arguments: list[str]) -> int:
@@ -20,16 +30,11 @@ def main(arguments: list[str]) -> int:
             scheduler.main()
             config.main()
             return http.main([])
-        case ["scheduler"]:
-            scheduler.main()
+        case [name] if name in TABLES:
+            TABLES[name]()
             return 0
-        case ["config"]:
-            config.main()
-            return 0
-        case ["http", *rest]:
-            return http.main(rest)
-        case ["cold", *rest]:
-            return http.main(["--only", "cold", *rest])
+        case [name, *rest] if name in PARTS:
+            return PARTS[name](rest)
     print(USAGE, file=sys.stderr)
     return 2
 

@@ -1,0 +1,78 @@
+"""``python -m tools.dev.bench instructions``: what a request costs the lane, where timings cannot tell.
+
+Instructions, counted by valgrind's callgrind, of the process itself, not of the kernel: two runs of different length,
+and their difference by exchange, so that the start does not count. Repeats within 3 %, on a busy machine too.
+"""
+
+import argparse
+import re
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tools.dev.bench.alone import EXCHANGES, LISTENING
+from tools.dev.bench.load import Load, drive
+from tools.dev.bench.place import Place, Running, prepared
+from tools.dev.bench.problems import CannotMeasure
+from tools.dev.bench.processes import said, started
+from tools.dev.bench.scenarios import SCENARIOS
+from tools.status_table import columns
+
+FEW, MANY = 300, 1300
+RUNS = 2
+NAMES = ("unary-1", "unary-16", "unary-64", "close-16", "body-200k", "answer-200k")
+_COLLECTED = re.compile(r"Collected : (\d+)")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Count and print."""
+    parser = argparse.ArgumentParser(prog="python -m tools.dev.bench instructions", description=__doc__)
+    parser.add_argument("only", nargs="*", metavar="NAME", help=", ".join(NAMES))
+    only = parser.parse_args(arguments).only or NAMES
+    for name in only:
+        if name not in NAMES:
+            parser.error(f"there is no {name!r}; there are {', '.join(NAMES)}")
+    try:
+        with prepared() as place:
+            rows = [[name, *_told(place, SCENARIOS[name].load)] for name in only]
+    except CannotMeasure as why:
+        print(f"bench: {why}", file=sys.stderr)
+        return 1
+    print("\n".join(columns([["INSTRUCTIONS A REQUEST", "MEDIAN", "RUNS"], *rows])))
+    return 0
+
+
+def _told(place: Place, load: Load) -> list[str]:
+    runs = sorted(_each(place, load) for _ in range(RUNS))
+    return [f"{sum(runs) / len(runs):,.0f}", " ".join(f"{run:,.0f}" for run in runs)]
+
+
+def _each(place: Place, load: Load) -> float:
+    """Instructions for one exchange."""
+    (few, short), (many, long) = _counted(place, load, FEW), _counted(place, load, MANY)
+    return (long - short) / (many - few)
+
+
+def _counted(place: Place, load: Load, requests: int) -> tuple[int, int]:
+    """Exchanges, the warm-up's among them, and instructions of the whole process."""
+    valgrind = shutil.which("valgrind")
+    if valgrind is None:
+        raise CannotMeasure("valgrind is not on the PATH; it counts the instructions")
+    folder = place.folder("instructions")
+    command = [valgrind, "--tool=callgrind", f"--callgrind-out-file={folder}/callgrind.out"]
+    command += [sys.executable, "-P", "-m", "tools.dev.bench.alone", place.upstream_url]
+    with started(command, place.cores.proxy, folder / "log") as it:
+        port = said(it, LISTENING)
+        drive(place, Running("alone", f"127.0.0.1:{port}"), load, requests=requests)
+        it.process.terminate()
+        exchanges = int(said(it, EXCHANGES))
+        it.process.wait()
+    return exchanges, _instructions(folder / "log")
+
+
+def _instructions(log: Path) -> int:
+    found = _COLLECTED.search(log.read_text())
+    if found is None:
+        raise CannotMeasure(f"valgrind counted nothing: {log.read_text().strip().splitlines()[-1:]}")
+    return int(found[1])
