@@ -159,14 +159,13 @@ class Client:
 
     def _begins(self, data: bytes) -> None:
         """A request begins with ``data``; most have the head of the one before. IDLE."""
-        head = self._head
-        if head is not None:
-            found = head.again(data)
-            if found is not None:
-                length, start = found
-                assert length is not None
-                self._take(head, length, data, start)
-                return
+        head = self._head or self._lane.heads.last
+        found = head.again(data) if head is not None else None
+        if head is not None and found is not None:
+            self._head = head
+            length, start = found
+            self._take(head, length, data, start)
+            return
         end = data.find(END)
         if 0 <= end <= MOST_HEAD:
             self._request(data, end)

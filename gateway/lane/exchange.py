@@ -60,14 +60,14 @@ class Exchange:
 
     __slots__ = (
         "_answer", "_answer_by", "_body", "_call", "_client", "_closes", "_guarded", "_head", "_head_sent", "_held",
-        "_lane", "_peek", "_phase", "_pool", "_received", "_record", "_retried", "_sent", "_sound", "_up",
+        "_lane", "_peek", "_phase", "_pool", "_raw", "_received", "_record", "_retried", "_sent", "_sound", "_up",
     )  # fmt: skip
 
     def __init__(self, lane: "Lane", client: Side, head: RequestHead, body: bytes) -> None:
         self._lane = lane
         self._client = client
         self._head = head
-        self._body = body
+        self._raw = self._body = body
         self._phase = _QUEUED
         self._guarded = False
         self._record = Record(begun=lane.reactor.now, bytes_in=len(body))
@@ -89,7 +89,7 @@ class Exchange:
 
     def start(self) -> None:
         """Whose request is it, and for which model?"""
-        lane, head, raw = self._lane, self._head, self._body
+        lane, head, raw = self._lane, self._head, self._raw
         index = lane.index
         catalogue = index.catalogue
         try:
@@ -105,7 +105,7 @@ class Exchange:
             self._tell(error.refused)
             return
         if model.id in lane.detours:
-            self._detour(raw)
+            self._detour()
             return
         held = lane.book.take(asked)
         if held is not None:
@@ -144,7 +144,7 @@ class Exchange:
         self._pool = self._lane.pools.find(held.model, held.generation, held.upstream)
         if self._pool is None:
             self._lane.detours.add(held.model)
-            self._detour(self._body)
+            self._detour()
             return
         up = self._pool.take(self)
         if up is None:
@@ -153,13 +153,13 @@ class Exchange:
         self._up = up
         self._send_up(up)
 
-    def _detour(self, body: bytes) -> None:
-        """Its server is one that only hypercorn's way reaches, by name or by TLS."""
+    def _detour(self) -> None:
+        """Its server is one that only hypercorn's way reaches, by name or by TLS; the request goes there as it came."""
         self._held, held = None, self._held
         if held is not None:
             self._lane.book.give_back(held)
         self._phase = _OVER
-        self._client.detour(self._head.filled(len(body)) + body)
+        self._client.detour(self._head.filled(len(self._raw)) + self._raw)
 
     def _connect(self) -> None:
         assert self._pool is not None
@@ -226,7 +226,7 @@ class Exchange:
     def _begin_answer(self, head: AnswerHead, length: int | None, data: bytes, start: int) -> None:
         """``data``: the head, and what there is of the body from ``start`` on."""
         answer = self._answer = Answer(head, length, joins=self._head_sent)
-        self._body = b""
+        self._raw = self._body = b""
         record = self._record
         record.first_byte = monotonic()
         record.status = head.status
@@ -402,7 +402,7 @@ class Exchange:
         if self._phase is _OVER:
             return
         self._phase = _OVER
-        self._body = b""
+        self._raw = self._body = b""
         lane, held = self._lane, self._held
         if self._call is not None:
             lane.book.cancel(self._call)

@@ -8,12 +8,24 @@ taken out. Called by ``client.py`` and ``exchange.py``.
 
 import re
 from collections.abc import Mapping
+from hmac import compare_digest
 
 import httptools
 
 from gateway import auth
 from gateway.lane.chunks import Chunks
-from gateway.lane.form import END, HOP, LENGTH, NUMBER, Form, has_only_crlf, lines_named, values, without_named
+from gateway.lane.form import (
+    END,
+    HOP,
+    LENGTH,
+    MOST_DIGITS,
+    NUMBER,
+    Form,
+    has_only_crlf,
+    lines_named,
+    values,
+    without_named,
+)
 from gateway.routing import ROUTES, Route
 from protocol.catalogue import Catalogue
 
@@ -57,6 +69,19 @@ class RequestHead(Form):
         self.expects = expects
         self.patience = self.value(b"x-request-timeout")
 
+    def again(self, data: bytes) -> tuple[int, int] | None:
+        """As ``Form`` says, in a time that tells nothing: there is a key in it, perhaps of somebody else behind the
+        same proxy."""
+        at, after = self._from, self.after
+        end = data.find(after[:1], at, self._to)
+        digits = data[at:end]
+        if end < 0 or not digits.isdigit() or len(digits) > MOST_DIGITS:
+            return None
+        start = end + len(after)
+        if compare_digest(data[:at], self.before) and compare_digest(data[end:start], after):
+            return int(digits), start
+        return None
+
     def value(self, name: bytes) -> str:
         """The first value of a header, by its lower-case name; empty without one."""
         text = self.filled(0)
@@ -91,12 +116,13 @@ class RequestHead(Form):
 
 
 class RequestHeads:
-    """The heads that are known, of all connections. They are looked up by hash: a comparison would tell how much of
-    a guess at somebody else's key is right."""
+    """The heads that are known, of all connections; looked up by hash, which tells nothing of the keys in them.
+    ``last``: the one that was asked for last."""
 
     def __init__(self, routes: Mapping[str, Route] = ROUTES) -> None:
         self._routes = {f"POST {path} HTTP/1.1".encode(): route for path, route in routes.items()}
         self._known: dict[tuple[bytes, bytes], RequestHead] = {}
+        self.last: RequestHead | None = None
 
     def find(self, text: bytes) -> tuple[RequestHead, int] | None:
         """The head of a POST (``text``, with the empty line), and the length of its body; None if it is not the
@@ -120,6 +146,7 @@ class RequestHeads:
                 if len(self._known) >= MOST_KNOWN:
                     self._known.clear()
                 self._known[key] = head
+        self.last = head
         return head, int(match[1])
 
 

@@ -592,10 +592,13 @@ async def test_an_upstream_that_is_not_there_is_a_502() -> None:
 
 
 async def test_an_upstream_by_name_is_reached_by_the_other_way() -> None:
-    async with lane() as it, it.open() as client:
+    # The body is changed once, on the way that the request takes in the end.
+    model = cat.CatalogueModel(id=ModelId("m"), use_model_name="up")
+    async with lane(model=model) as it, it.open() as client:
         it.link.upstream = it.link.upstream.replace("127.0.0.1", "127.1")
         for number in range(3):
-            assert (await client.ask("POST", CHAT, {"model": "m", "n": number})).json["n"] == number
+            answer = await client.ask("POST", CHAT, {"model": "m", "n": number})
+            assert (answer.json["n"], answer.json["model"]) == (number, "up")
         assert it.lane.detours == {"m"}
 
 
