@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from supervisor import clock
-from tests.support.lease_supervisor import VirtualTime
+from tests.support.lease_supervisor import MODELS, VirtualTime
 from tests.support.lease_world import LeaseWorld
 
 STEPS = 80
@@ -37,10 +37,14 @@ MUST_HAPPEN = {
 }  # fmt: skip
 
 
-def run(how: settings, monkeypatch: pytest.MonkeyPatch, tell: Callable[[str], None]) -> None:
+@pytest.fixture(autouse=True)
+def virtual_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clock, "now", lambda: VirtualTime.now)
     for name in ("scheduler", "workers"):
         monkeypatch.setattr(logging.getLogger(f"swapyard.{name}"), "disabled", True)
+
+
+def run(how: settings, tell: Callable[[str], None]) -> None:
     LeaseWorld.seen.clear()
     run_state_machine_as_test(LeaseWorld, settings=how)
     tell(str(dict(sorted(LeaseWorld.seen.items()))))
@@ -48,14 +52,26 @@ def run(how: settings, monkeypatch: pytest.MonkeyPatch, tell: Callable[[str], No
     assert not missing, f"never happened: {missing}"
 
 
-def test_no_order_of_messages_loses_or_doubles_a_lease(
-    monkeypatch: pytest.MonkeyPatch, tell: Callable[[str], None]
-) -> None:
-    run(SHORT, monkeypatch, tell)
+def test_no_order_of_messages_loses_or_doubles_a_lease(tell: Callable[[str], None]) -> None:
+    run(SHORT, tell)
 
 
 @pytest.mark.long
 def test_no_order_of_messages_loses_or_doubles_a_lease_in_four_hundred_thousand_steps(
-    monkeypatch: pytest.MonkeyPatch, tell: Callable[[str], None]
+    tell: Callable[[str], None],
 ) -> None:
-    run(LONG, monkeypatch, tell)
+    run(LONG, tell)
+
+
+def test_a_start_that_fails_while_it_is_being_stopped_exits_once() -> None:
+    world = LeaseWorld()
+    world.seen.clear()
+    world.configure(eviction=0, limit=1, ttl=0.0)
+    world.request(slot=0, name="a")
+    world.all_messages()
+    world.yard.unload(MODELS[0], drain=False)
+    world.fail_to_start()
+    world.go_on()
+    assert not world.yard.core.forbidden
+    assert world.seen["ModelStartFailed"] == world.seen["ModelExited"] == 1
+    world.teardown()

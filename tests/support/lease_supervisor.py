@@ -165,11 +165,14 @@ class PlayedSupervisor:
         self.loop.post(ev.ModelReady(*process))
 
     def fail_to_start(self, process: Process) -> None:
+        """Perhaps after it was told to stop: then it is on its way out already."""
         self.starting.remove(process)
-        self.stopping.append(process)
+        if process not in self.stopping:
+            self.stopping.append(process)
         self.loop.post(ev.ModelStartFailed(*process, "no"))
 
     def exit(self, process: Process) -> None:
+        assert process in (*self.starting, *self.ready, *self.stopping), "one generation, two exits"
         for processes in (self.starting, self.ready, self.stopping):
             processes[:] = [other for other in processes if other != process]
         self.loop.post(ev.ModelExited(*process, "exited"))

@@ -141,6 +141,16 @@ async def test_a_stop_before_the_spawn_has_returned_is_obeyed() -> None:
     assert await life.run_to_the_end() == "was stopped before it was started"
 
 
+async def test_a_start_that_fails_although_it_is_to_stop_exits_once() -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        life = Life(upstream=f"http://127.0.0.1:{holder.getsockname()[1]}")
+        life.process.stop()
+        await life.run_to_the_end()
+    assert [type(event) for event in life.events] == [ModelStartFailed, ModelExited]
+
+
 async def test_a_stop_during_the_load_ends_it() -> None:
     life = Life("--never-ready")
     async with trio.open_nursery() as nursery:
