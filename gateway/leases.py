@@ -86,6 +86,8 @@ class LeaseBook:
         self._held: dict[LeaseId, Held] = {}
         self._idle: dict[str, list[Held]] = {}
         """Parked leases by name, longest unused first."""
+        self._owed: dict[tuple[ModelId, int], int] = {}
+        """Recalled while in use, by model and generation: so many of those that end next are released."""
         self._index: Index | None = None
         self._draining = False
 
@@ -151,7 +153,8 @@ class LeaseBook:
             raise LocalProtocolError(f"lease {held.lease} of {held.model!r} is {held.state.value}, not in use")
         held.last_used = self._now()
         held.on_cut = None
-        if reusable and held.reusable:
+        owed = bool(self._owed) and self._settles(held)
+        if reusable and held.reusable and not owed:
             held.state = _IDLE
             idle = self._idle.get(held.name)
             if idle is None:
@@ -167,10 +170,15 @@ class LeaseBook:
         self._end_use(list(self._of(held.model, held.generation)))
 
     def recall(self, message: Recall) -> None:
-        """Give back up to ``count``: idle ones now, longest unused first, then busy ones after their exchange."""
-        found = [held for held in self._of(message.model, message.generation) if held.reusable]
-        found.sort(key=_idle_first)
-        self._end_use(found[: message.count])
+        """Give back up to ``count``: idle ones now, longest unused first, then those whose exchange ends first."""
+        generation = message.model, message.generation
+        mine = [held for held in self._of(*generation) if held.parkable]
+        idle = sorted((held for held in mine if held.state is _IDLE), key=_last_used)
+        self._end_use(idle[: message.count])
+        owed = self._owed.get(generation, 0) + max(0, message.count - len(idle))
+        owed = min(owed, len(mine) - len(idle))
+        if owed:
+            self._owed[generation] = owed
 
     def cut(self, lease: LeaseId) -> None:
         """End the exchange of this lease; an idle one is released."""
@@ -229,11 +237,21 @@ class LeaseBook:
                 self._idle[held.name].remove(held)
                 self._release(held)
 
+    def _settles(self, held: Held) -> bool:
+        """Is it one of those that its generation owes? The scheduler counts parkable leases, whatever ended them."""
+        generation = held.model, held.generation
+        owed = self._owed.get(generation, 0) if held.parkable else 0
+        if owed > 1:
+            self._owed[generation] = owed - 1
+        elif owed:
+            del self._owed[generation]
+        return owed > 0
+
     def _release(self, held: Held) -> None:
         held.state = _ENDED
         del self._held[held.lease]
         self._link.release(held.lease, held.last_used)
 
 
-def _idle_first(held: Held) -> tuple[bool, int]:
-    return held.state is _BUSY, held.last_used
+def _last_used(held: Held) -> int:
+    return held.last_used

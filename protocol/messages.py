@@ -171,7 +171,7 @@ class Progress(Message, frozen=True):
 
 
 class Recall(Message, frozen=True):
-    """Give back up to ``count`` parked leases of this generation."""
+    """Give back up to ``count`` parkable leases of this generation: idle ones now, then those that end first."""
 
     model: ModelId
     generation: int

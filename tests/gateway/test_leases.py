@@ -151,7 +151,7 @@ def test_what_was_idle_for_a_second_goes_back_with_the_time_of_its_last_use(book
     assert link.released() == [("1", 10.0), ("2", 10.5)]
 
 
-def test_a_recall_takes_idle_ones_longest_unused_first_and_marks_busy_ones_for_the_rest(
+def test_a_recall_takes_idle_ones_longest_unused_first_and_busy_ones_for_the_rest(
     book: LeaseBook, link: FakeLink
 ) -> None:
     busy, *idle = [granted(book, link) for _ in range(4)]
@@ -168,6 +168,41 @@ def test_a_recall_takes_idle_ones_longest_unused_first_and_marks_busy_ones_for_t
     book.give_back(busy)
     assert [number for number, _ in link.released()] == ["4", "3", "2", "1"]
     assert book.take("b") is other
+
+
+def test_a_recall_gets_the_busy_lease_that_ends_first_and_the_others_are_parked(
+    book: LeaseBook, link: FakeLink
+) -> None:
+    long, short = granted(book, link), granted(book, link)
+    book.recall(recall(1))
+    book.give_back(short)
+    assert [number for number, _ in link.released()] == ["2"]
+    book.give_back(long)
+    assert [number for number, _ in link.released()] == ["2"]
+    assert book.take("a") is long
+
+
+def test_each_recall_gets_another_lease_and_no_more_than_there_are(book: LeaseBook, link: FakeLink) -> None:
+    early = [granted(book, link) for _ in range(2)]
+    for count in (1, 1, 9):
+        book.recall(recall(count))
+    late = granted(book, link)
+    for held in (late, *early):
+        book.give_back(held)
+    assert [number for number, _ in link.released()] == ["3", "1"]
+    assert book.take("a") is early[1]
+
+
+def test_a_recall_is_settled_by_a_failed_exchange_and_not_by_a_lease_that_was_never_to_be_kept(
+    book: LeaseBook, link: FakeLink
+) -> None:
+    once, failed, sound = granted(book, link, parkable=False), granted(book, link), granted(book, link)
+    book.recall(recall(1))
+    book.give_back(once)
+    book.give_back(failed, reusable=False)
+    book.give_back(sound)
+    assert [number for number, _ in link.released()] == ["1", "2"]
+    assert book.take("a") is sound
 
 
 def test_a_recall_of_another_generation_changes_nothing(book: LeaseBook, link: FakeLink) -> None:

@@ -63,6 +63,24 @@ def test_no_order_of_messages_loses_or_doubles_a_lease_in_four_hundred_thousand_
     run(LONG, tell)
 
 
+def test_who_waits_gets_the_lease_that_ends_first_whichever_was_recalled() -> None:
+    world = LeaseWorld()
+    world.configure(eviction=0, limit=2, ttl=0.0)
+    for _ in range(2):
+        world.request(slot=0, name="a")
+        world.all_messages()
+        world.go_on()
+        world.all_messages()
+    world.request(slot=1, name="a")
+    world.all_messages()
+    keeper, waiting = world.yard.workers[:2]
+    assert (len(keeper.exchanges), len(waiting.calls)) == (2, 1)
+    world.finish(slot=0, which=1)
+    world.all_messages()
+    assert (len(keeper.exchanges), len(waiting.exchanges)) == (1, 1)
+    world.teardown()
+
+
 def test_a_start_that_fails_while_it_is_being_stopped_exits_once() -> None:
     world = LeaseWorld()
     world.seen.clear()

@@ -74,20 +74,19 @@ class SimulatedWorker:
         self.link._arrived([frame])
 
     def recall(self, message: wire.Recall) -> None:
-        mine = [
-            held
-            for held in self.book._held.values()
-            if held.reusable and (held.model, held.generation) == (message.model, message.generation)
-        ]
+        generation = message.model, message.generation
+        mine = [held for held in self.book._of(*generation) if held.parkable]
         idle = sum(held.state is State.IDLE for held in mine)
+        owed = self.book._owed.get(generation, 0)
         self.book.recall(message)
-        left = sum(held.reusable for held in mine)
-        assert left == max(0, len(mine) - message.count), "a recall gets as many as there are, and no more"
-        idle_left = sum(held.state is State.IDLE for held in mine)
-        assert idle_left == max(0, idle - message.count), "idle ones go first, and at once"
-        self.around.seen["recall of idle"] += idle - idle_left
-        self.around.seen["recall of busy"] += len(mine) - left - (idle - idle_left)
-        self.around.seen["recall too late"] += left == 0 and message.count > len(mine)
+        went = idle - sum(held.state is State.IDLE for held in mine)
+        assert went == min(idle, message.count), "idle ones go first, and at once"
+        after = self.book._owed.get(generation, 0) - owed
+        there = len(mine) - owed
+        assert went + after == min(there, message.count), "a recall gets as many as there are, and no more"
+        self.around.seen["recall of idle"] += went
+        self.around.seen["recall of busy"] += after
+        self.around.seen["recall too late"] += message.count > there
 
     def cut(self, lease: LeaseId) -> None:
         held = self.book._held.get(lease)
@@ -175,6 +174,9 @@ class SimulatedWorker:
         idle = [one for kept in self.book._idle.values() for one in kept]
         assert all(one.state is State.IDLE and one.reusable for one in idle)
         assert len(idle) + len(self.exchanges) == len(held)
+        in_use = Counter((one.model, one.generation) for one in self.exchanges if one.parkable)
+        assert all(0 < owed <= in_use[generation] for generation, owed in self.book._owed.items())
+        assert not any((one.model, one.generation) in self.book._owed for one in idle), "kept although it is recalled"
         assert all(one.name in self.names_of(one.model) for one in idle), "kept under a name that means something else"
         assert self.asked == self.answered + self.cancelled + len(self.calls)
         for kept in self.book._idle.values():

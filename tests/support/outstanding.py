@@ -129,7 +129,7 @@ class Outstanding:
         return {lease for lease, grant in self.leases.items() if (grant.model, grant.generation) == process}
 
     def _give_back(self, recall: do.Recall) -> None:
-        """What a worker does: idle leases at once, then busy ones are marked."""
+        """Idle leases at once, then busy ones are marked: ours takes those that end first, no worse for who waits."""
         mine = [
             lease
             for lease, grant in self.leases.items()
