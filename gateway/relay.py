@@ -276,7 +276,10 @@ def _is_event_stream(exchange: Exchange) -> bool:
 
 
 def _headers_down(exchange: Exchange) -> list[tuple[bytes, bytes]]:
-    headers = [(name.lower(), value) for name, value in exchange.headers if name.lower() not in HOP_BY_HOP]
+    found = [(name.lower(), value) for name, value in exchange.headers]
+    options = b",".join(value for name, value in found if name == b"connection").lower().split(b",")
+    dropped = HOP_BY_HOP | {option.strip() for option in options}
+    headers = [(name, value) for name, value in found if name not in dropped]
     if _is_event_stream(exchange) and not any(name == b"x-accel-buffering" for name, _ in headers):
         headers.append((b"x-accel-buffering", b"no"))
     return headers

@@ -127,8 +127,8 @@ class Client:
         self._lane.reactor.soon(self.read)
 
     def _is_full(self) -> bool:
-        if self.mode in (_HANDED, _TUNNEL) and self._stream is not None:
-            return self._stream.waiting > MOST_HANDED
+        if self.mode in (_HANDED, _TUNNEL) and self._stream is not None and self._stream.waiting > MOST_HANDED:
+            return True
         return len(self._buffer) > MOST_PIPELINED
 
     def read_on(self) -> None:
@@ -259,14 +259,24 @@ class Client:
             self.close_when_sent()
 
     def _idle(self) -> None:
+        self.deadline = self._lane.reactor.now + self._lane.limits.idle
+        if self._out.waiting:
+            # Whoever does not read his answers gets no further ones.
+            self.mode = _BUSY
+            self._out.when_sent(self._answers_taken)
+            return
         self.mode = _IDLE
         self._scanned = 0
-        self.deadline = self._lane.reactor.now + self._lane.limits.idle
-        if self._buffer and self._out.waiting:
-            # Whoever does not read his answers gets no further ones.
-            self._out.when_sent(self._next)
-        elif self._buffer or self._unread:
+        if self._buffer or self._unread:
             self._lane.reactor.soon(self._next)
+
+    def _answers_taken(self) -> None:
+        """The client has read what was kept for it, or has gone."""
+        if self.mode is not _BUSY or self._closing:
+            return
+        self._idle()
+        if self._lane.draining:
+            self.close_when_sent()
 
     def _next(self) -> None:
         """What came behind the last request."""
@@ -361,7 +371,8 @@ class Client:
             self._finish()
 
     def _finish(self) -> None:
-        if not self._buffer and not self._unread:
+        in_body = self.mode is _HANDED and self._stream is not None and not self._stream.complete
+        if not self._buffer and not self._unread and not in_body:
             self.close()
             return
         # It still sends: a close would be a reset, and take the answer with it.
@@ -377,7 +388,7 @@ class Client:
         self.read_on()
 
     def gone(self) -> None:
-        """The client has left."""
+        """The client has left, or is given up."""
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.client_gone()
@@ -387,7 +398,7 @@ class Client:
         """End it so that nobody can take it for a clean end; what was sent before may arrive or not."""
         if self.mode is not _CLOSED:
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-            self.close()
+            self.gone()
 
     def close(self) -> None:
         """At once; more than once does nothing."""

@@ -15,35 +15,55 @@ from gateway.lane.reactor import Reactor
 
 
 def run_as_guest(main: Callable[..., Awaitable[object]], *arguments: Any) -> None:
-    """Like ``trio.run(main, reactor, *arguments)``, with the reactor as the loop below."""
+    """Like ``trio.run(main, reactor, *arguments)``, with the reactor as the loop below. What a handler raises ends
+    ``main``, and comes out when that has ended."""
     reactor = Reactor()
+    scope = trio.CancelScope()
     ended: list[outcome.Outcome[object]] = []
+    failure: BaseException | None = None
     trio.lowlevel.start_guest_run(
+        _within,
+        scope,
         main,
         reactor,
-        *arguments,
+        arguments,
         run_sync_soon_threadsafe=reactor.soon_threadsafe,
         run_sync_soon_not_threadsafe=reactor.soon,
         done_callback=ended.append,
     )
     while not ended:
-        reactor.turn(timeout=None)
+        try:
+            reactor.turn(timeout=None)
+        except BaseException as error:  # noqa: BLE001 (raised below, when nothing of trio's is left)
+            failure = failure or error
+            scope.cancel()
     reactor.aclose()
+    if failure is not None:
+        raise failure
     ended[0].unwrap()
 
 
+async def _within(
+    scope: trio.CancelScope, main: Callable[..., Awaitable[object]], reactor: Reactor, arguments: tuple[Any, ...]
+) -> None:
+    with scope:
+        await main(reactor, *arguments)
+
+
 def run_with_task(main: Callable[..., Awaitable[object]], *arguments: Any) -> None:
-    """The same, with the reactor driven by a task."""
+    """The same, with the reactor driven by a task; what is raised comes out in a group."""
     trio.run(_beside_drive, main, arguments)
 
 
 async def _beside_drive(main: Callable[..., Awaitable[object]], arguments: tuple[Any, ...]) -> None:
     reactor = Reactor()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(drive, reactor)
-        await main(reactor, *arguments)
-        nursery.cancel_scope.cancel()
-    reactor.aclose()
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(drive, reactor)
+            await main(reactor, *arguments)
+            nursery.cancel_scope.cancel()
+    finally:
+        reactor.aclose()
 
 
 async def drive(reactor: Reactor) -> None:

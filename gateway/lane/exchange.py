@@ -201,24 +201,25 @@ class Exchange:
                 length, start = found
                 self._begin_answer(known, length, data, start)
                 return
-        self._received = data = self._received + data if self._received else data
-        end = data.find(END)
-        if max(end, 0) > MOST_ANSWER_HEAD or (end < 0 and len(data) > MOST_ANSWER_HEAD):
-            self._fail("the head of the model server's answer is too large")
-            return
-        if end < 0:
-            return
-        try:
-            head, length = answer_head(data[:end])
-        except NotAnAnswer as error:
-            self._fail(f"the model server's answer is not HTTP: {error}")
-            return
+        data = self._received + data if self._received else data
+        while True:
+            end = data.find(END)
+            if max(end, 0) > MOST_ANSWER_HEAD or (end < 0 and len(data) > MOST_ANSWER_HEAD):
+                self._fail("the head of the model server's answer is too large")
+                return
+            if end < 0:
+                self._received = data
+                return
+            try:
+                head, length = answer_head(data[:end])
+            except NotAnAnswer as error:
+                self._fail(f"the model server's answer is not HTTP: {error}")
+                return
+            start = end + len(END)
+            if not 100 <= head.status < 200:
+                break
+            data = data[start:]
         self._received = b""
-        start = end + len(END)
-        if 100 <= head.status < 200:
-            if len(data) > start:
-                self.received(data[start:])
-            return
         if end <= MOST_KNOWN:
             pool.known_head = head
         self._begin_answer(head, length, data, start)

@@ -8,6 +8,7 @@ import json
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +23,7 @@ from gateway.lane.reactor import Reactor
 from gateway.lane.serve import tick
 from gateway.leases import LeaseBook
 from gateway.relay import Relay
+from gateway.routing import ROUTES
 from gateway.serve import hypercorn_config
 from protocol import catalogue as cat
 from protocol.control import Failed, Reply, Verb
@@ -32,6 +34,8 @@ from tests.support.http import Connection
 
 PATIENCE = 10.0
 CHAT = "/v1/chat/completions"
+ALL_TO_HYPERCORN: ContextVar[bool] = ContextVar("ALL_TO_HYPERCORN", default=False)
+"""No request is the lane's own: all take hypercorn's way behind it, and have to end in the same way."""
 
 
 class FakeLink:
@@ -227,8 +231,10 @@ async def lane(
     wire: cat.Limits | None = None,
     keys: tuple[bytes, ...] = (),
     model: cat.CatalogueModel | None = None,
+    inner: Any = None,
 ) -> AsyncIterator[Place]:
-    """A worker's whole HTTP side in front of ``handler``; at the end nothing may be left."""
+    """A worker's whole HTTP side in front of ``handler``; at the end nothing may be left. ``inner``: an ASGI
+    application instead of ours, for what is not an inference request."""
     server = Server()
 
     async def serve(stream: trio.SocketStream) -> None:
@@ -255,7 +261,7 @@ async def lane(
         book = LeaseBook(link)
         relay = Relay(link, book)
         app = make_app(link, relay, "ipc:///nowhere", Draining())
-        app.asgi_app = Dispatch(relay, app.asgi_app)  # type: ignore[method-assign, assignment]
+        app.asgi_app = Dispatch(relay, inner or app.asgi_app)  # type: ignore[method-assign, assignment]
         hypercorn = Hypercorn(app, hypercorn_config())
         await nursery.start(hypercorn.run)
         emptied = trio.Event()
@@ -263,7 +269,7 @@ async def lane(
             reactor = Reactor()
             made = Lane(
                 reactor, front, book, catalogue_now=lambda: link.catalogue, report=link.report, hand=hypercorn.hand,
-                emptied=emptied.set,
+                emptied=emptied.set, routes={} if ALL_TO_HYPERCORN.get() else ROUTES,
             )  # fmt: skip
             nursery.start_soon(drive, reactor)
             nursery.start_soon(tick, made)

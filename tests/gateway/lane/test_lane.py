@@ -83,6 +83,7 @@ async def test_requests_follow_each_other_on_one_connection_and_use_one_upstream
         assert all((row.status, row.model, row.parkable) == (200, "m", True) for row in it.link.rows)
 
 
+@pytest.mark.usefixtures("both_ways")
 async def test_a_stream_arrives_as_it_was_sent_with_the_servers_own_framing() -> None:
     async with lane() as it, it.open() as client:
         await client.send("POST", CHAT, {**STREAM, "chunks": 50})
@@ -115,6 +116,7 @@ KINDS: dict[str, tuple[bytes, int]] = {
 }
 
 
+@pytest.mark.usefixtures("both_ways")
 async def test_requests_of_all_kinds_sent_ahead_are_answered_in_order() -> None:
     order = [kind for _ in range(10) for kind in KINDS if kind != "big"]
     async with lane() as it:
@@ -125,6 +127,7 @@ async def test_requests_of_all_kinds_sent_ahead_are_answered_in_order() -> None:
         assert [status for status, _ in found] == [KINDS[kind][1] for kind in order]
 
 
+@pytest.mark.usefixtures("both_ways")
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "big"])
 async def test_every_kind_of_request_may_arrive_byte_by_byte(kind: str) -> None:
     request, status = KINDS[kind]
@@ -150,6 +153,7 @@ async def test_the_next_request_may_be_glued_to_a_late_body() -> None:
         assert [json.loads(body)["n"] for _, body in found[:2]] == [1, 2]
 
 
+@pytest.mark.usefixtures("both_ways")
 async def test_big_bodies_pass_both_ways() -> None:
     async def big(peer: Peer, request: Request) -> None:
         await peer.json({"size": len(request.body), "text": "y" * 3_000_000})
@@ -161,6 +165,7 @@ async def test_big_bodies_pass_both_ways() -> None:
             assert len(answer.json["text"]) == 3_000_000
 
 
+@pytest.mark.usefixtures("both_ways")
 @pytest.mark.parametrize("chunked", [False, True], ids=["lane", "hypercorn"])
 async def test_a_client_that_asks_before_it_sends_its_body_is_told_to_go_on(chunked: bool) -> None:
     request = CHUNKED if chunked else post(BODY)
@@ -176,6 +181,7 @@ async def test_a_client_that_asks_before_it_sends_its_body_is_told_to_go_on(chun
         assert "expect" not in it.server.requests[0].headers
 
 
+@pytest.mark.usefixtures("both_ways")
 @pytest.mark.parametrize(
     "request_",
     [post(BODY, "Connection: close"), GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"),
@@ -192,6 +198,7 @@ async def test_a_connection_is_closed_when_the_client_says_so(request_: bytes) -
         assert b"connection: close" in received.lower()
 
 
+@pytest.mark.usefixtures("both_ways")
 async def test_head_requests_and_those_of_http_1_0_leave_the_lane_usable() -> None:
     async with lane() as it, it.open() as client:
         await client.send("HEAD", "/health")
@@ -224,6 +231,7 @@ async def test_http_2_by_prior_knowledge_works_also_after_requests_of_the_lane()
                             body += event.data or b""
 
 
+@pytest.mark.usefixtures("both_ways")
 async def test_gzip_answers_pass_untouched() -> None:
     import gzip
 
@@ -239,6 +247,7 @@ async def test_gzip_answers_pass_untouched() -> None:
         assert (answer.body, answer.headers["content-encoding"]) == (packed, "gzip")
 
 
+@pytest.mark.usefixtures("both_ways")
 async def test_keys_are_asked_for_and_not_passed_on_and_filters_apply() -> None:
     import hashlib
 
@@ -293,6 +302,7 @@ async def test_a_refused_lease_is_the_envelope_with_its_retry_after_and_the_conn
         assert (await client.ask("POST", CHAT, BODY)).status == 200
 
 
+@pytest.mark.usefixtures("both_ways")
 async def test_who_waits_for_a_stream_gets_comments_and_then_the_stream() -> None:
     async with lane(wire=cat.Limits(keep_alive_after=0.3)) as it, it.open() as client:
         it.link.hold = True
@@ -306,6 +316,7 @@ async def test_who_waits_for_a_stream_gets_comments_and_then_the_stream() -> Non
         assert (await client.ask("POST", CHAT, BODY)).status == 200
 
 
+@pytest.mark.usefixtures("both_ways")
 @pytest.mark.parametrize("path", [CHAT, "/v1/messages"])
 async def test_a_refusal_after_comments_is_an_event_in_the_dialect_of_the_route(path: str) -> None:
     async with lane(wire=cat.Limits(keep_alive_after=0.3)) as it, it.open() as client:
@@ -320,6 +331,7 @@ async def test_a_refusal_after_comments_is_an_event_in_the_dialect_of_the_route(
         assert b"it died" in said
 
 
+@pytest.mark.usefixtures("both_ways")
 async def test_another_answer_than_a_stream_after_comments_is_told_as_an_event() -> None:
     async def handler(peer: Peer, _: Request) -> None:
         text = b'{"error":{"message":"no such voice"}}'
@@ -485,6 +497,7 @@ CHUNKED_WHOLE = (
 )
 
 
+@pytest.mark.usefixtures("both_ways")
 @pytest.mark.parametrize("whole", [WHOLE, CHUNKED_WHOLE], ids=["length", "chunked"])
 async def test_an_upstream_that_closes_at_any_byte_is_never_a_clean_end(whole: bytes) -> None:
     end = {"at": 0}
@@ -538,6 +551,7 @@ async def test_odd_answers(text: bytes, status: int) -> None:
             assert answer.body == b"{}"
 
 
+@pytest.mark.usefixtures("both_ways")
 async def test_an_answer_may_come_byte_by_byte() -> None:
     async def handler(peer: Peer, _: Request) -> None:
         for start in range(len(CHUNKED_WHOLE)):
@@ -571,6 +585,7 @@ async def test_an_upstream_may_answer_before_it_has_read_the_whole_request() -> 
         await it.wait(lambda: not it.lane.clients)
 
 
+@pytest.mark.usefixtures("both_ways")
 async def test_a_pooled_connection_that_went_stale_is_replaced_without_a_word() -> None:
     async def once(peer: Peer, request: Request) -> bool:
         await echo(peer, request)
@@ -582,6 +597,7 @@ async def test_a_pooled_connection_that_went_stale_is_replaced_without_a_word() 
         assert it.server.accepts == 20
 
 
+@pytest.mark.usefixtures("both_ways")
 async def test_an_upstream_that_is_not_there_is_a_502() -> None:
     async with lane() as it, it.open() as client:
         with socket_that_refuses() as port:
@@ -602,6 +618,7 @@ async def test_an_upstream_by_name_is_reached_by_the_other_way() -> None:
         assert it.lane.detours == {"m"}
 
 
+@pytest.mark.usefixtures("both_ways")
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_cut_ends_the_exchange_as_an_error(stream: bool) -> None:
     async with lane(endless if stream else silent) as it, it.open() as client:
@@ -622,6 +639,7 @@ async def test_a_cut_ends_the_exchange_as_an_error(stream: bool) -> None:
 # ------------------------------------------------------------------ requests that must not go through
 
 
+@pytest.mark.usefixtures("both_ways")
 @pytest.mark.parametrize(
     "request_",
     [
@@ -713,6 +731,7 @@ async def test_a_draining_worker_closes_idle_connections_and_lets_answers_end() 
         it.lane.drain = lambda: None  # type: ignore[method-assign]  # it was
 
 
+@pytest.mark.usefixtures("both_ways")
 async def test_a_thousand_connections_opened_and_dropped_leave_nothing() -> None:
     async with lane() as it:
 
@@ -774,6 +793,7 @@ def no_descriptors_left() -> Iterator[None]:
             os.close(number)
 
 
+@pytest.mark.usefixtures("both_ways")
 async def test_many_connections_at_once_get_their_own_answers() -> None:
     async with lane() as it:
 
