@@ -51,6 +51,10 @@ class Reactor:
         """Readable when ``turn`` has something to do."""
         return self._epoll.fileno()
 
+    def open(self, family: int) -> socket.socket:
+        """A socket for ``add``; ``OSError`` if there is no descriptor left."""
+        return socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+
     def add(self, sock: socket.socket, ready: Ready) -> None:
         """Watch a socket from now on; it must not block."""
         self._ready[sock.fileno()] = ready

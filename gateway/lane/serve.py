@@ -65,7 +65,10 @@ async def serve_lane(
 
 
 async def tick(lane: Lane) -> None:
-    """Time limits, until cancelled."""
-    while True:
-        await trio.sleep(TICK)
-        lane.tick()
+    """Time limits, until cancelled; what the log has kept then is written."""
+    try:
+        while True:
+            await trio.sleep(TICK)
+            lane.tick()
+    finally:
+        lane.aclose()

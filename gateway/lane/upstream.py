@@ -61,7 +61,7 @@ class Upstream:
             family, address = addresses[self._attempt]
             self._attempt += 1
             try:
-                sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+                sock = self._pool.reactor.open(family)
             except OSError as error:
                 why = f"no connection to the model server can be opened: {error.strerror}"
                 self._pool.reactor.soon(partial(self._over, why))

@@ -23,8 +23,8 @@ from wsproto.events import AcceptConnection, CloseConnection, Event, TextMessage
 from wsproto.events import Request as Upgrade
 
 from protocol import catalogue as cat
-from tests.gateway.lane.test_lane import BODY, CHUNKED, GET, STREAM, answers, cut_after, post, silent, to_end, until_cut
-from tests.support.lane import CHAT, PATIENCE, Peer, Place, Request, echo, lane
+from tests.gateway.lane.test_lane import BODY, CHUNKED, GET, STREAM, answers, post, silent, to_end, until_cut
+from tests.support.lane import CHAT, PATIENCE, Peer, Place, Request, lane
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
 
@@ -358,7 +358,7 @@ def sockets_app() -> Any:
     @app.websocket("/echo")
     async def echo_back() -> None:
         while True:
-            await quart.websocket.send("you said " + await quart.websocket.receive())
+            await quart.websocket.send(f"you said {await quart.websocket.receive()!s}")
 
     return app
 

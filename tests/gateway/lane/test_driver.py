@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 import outcome
@@ -202,7 +203,7 @@ def test_moments_follow_each_other_from_within_the_reactor(run: Run) -> None:
         await done.wait()
 
     run(limited(main))
-    assert all(later - earlier >= MOMENT for earlier, later in zip(times, times[1:], strict=False))
+    assert all(later - earlier >= MOMENT for earlier, later in pairwise(times))
 
 
 def test_a_task_that_a_handler_wakes_goes_on(run: Run) -> None:

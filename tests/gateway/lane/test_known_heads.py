@@ -24,6 +24,12 @@ def with_key(key: str, body: Any = BODY) -> bytes:
     return post(body, f"Authorization: Bearer {key}")
 
 
+def behind(request: bytes, *lines: str) -> bytes:
+    """With these header lines behind the length of the body."""
+    more = "".join(f"\r\n{line}" for line in lines).encode()
+    return request.replace(b"\r\n\r\n", more + b"\r\n\r\n", 1)
+
+
 async def statuses(stream: trio.SocketStream, *requests: bytes) -> list[int]:
     """One after the other."""
     found = []
@@ -36,9 +42,14 @@ async def statuses(stream: trio.SocketStream, *requests: bytes) -> list[int]:
 # ------------------------------------------------------------------ requests
 
 
-async def test_a_wrong_key_is_wrong_right_after_a_right_one_of_the_same_length() -> None:
+@pytest.mark.parametrize("is_behind", [False, True])
+async def test_a_wrong_key_is_wrong_right_after_a_right_one_of_the_same_length(is_behind: bool) -> None:
     async with lane(keys=(digest(RIGHT),)) as it, await it.raw() as stream:
         right, wrong = with_key(RIGHT), with_key("sesamE")
+        if is_behind:
+            right, wrong = (
+                behind(post(BODY), f"Authorization: Bearer {key}", "Accept: */*") for key in (RIGHT, "sesamE")
+            )
         assert len(right) == len(wrong)
         assert await statuses(stream, right, right, wrong, right, wrong, post(BODY), right) == [
             200, 200, 401, 200, 401, 401, 200,
@@ -95,6 +106,17 @@ async def test_a_head_that_differs_in_one_line_goes_up_with_that_line_or_without
         assert set(await statuses(stream, plain, more, plain, other, plain, more)) == {200}
         seen = [(request.headers["x-a"], request.headers.get("x-b")) for request in it.server.requests]
         assert seen == [("1", None), ("1", "2"), ("1", None), ("2", None), ("1", None), ("1", "2")]
+
+
+async def test_a_head_that_differs_behind_the_length_goes_up_as_it_is() -> None:
+    async with lane() as it, await it.raw() as stream:
+        lines = [("X-A: 1",), ("X-A: 1", "X-B: 2"), ("X-A: 2",), (), ("X-A: 1",), ("X-B: 2",), ("X-A: 1", "X-B: 2")]
+        assert set(await statuses(stream, *(behind(post(BODY), *more) for more in lines))) == {200}
+        seen = [
+            tuple(f"{name.title()}: {value}" for name, value in request.headers.items() if name in ("x-a", "x-b"))
+            for request in it.server.requests
+        ]
+        assert seen == lines
 
 
 async def test_bodies_of_all_lengths_behind_one_head() -> None:
