@@ -359,9 +359,14 @@ class Client:
     # -------------------------------------------------------------- ends
 
     def close_when_sent(self) -> None:
-        """A clean end behind the last answer."""
+        """A clean end behind the last answer, if the client takes it."""
         self._closing = True
-        if not self._out.waiting and self.mode is not _CLOSED:
+        self._exchange = None
+        if self.mode is _CLOSED:
+            return
+        if self._out.waiting:
+            self.deadline = self._lane.reactor.now + self._lane.limits.idle
+        else:
             self._finish()
 
     def _flush(self) -> None:

@@ -49,12 +49,13 @@ async def cut_after_none(peer: Peer, _: Request) -> None:
 
 
 async def test_more_requests_than_hypercorn_likes_on_one_connection() -> None:
+    """Its default ends a connection after 1,000."""
     async with lane() as it:
         stream = await it.raw()
-        async with stream, trio.open_nursery() as nursery:
-            nursery.start_soon(stream.send_all, GET * 1500)
-            found = await answers(stream, 1500)
-        assert {status for status, _ in found} == {200}
+        async with stream:
+            for _ in range(12):
+                await stream.send_all(GET * 100)
+                assert [status for status, _ in await answers(stream, 100)] == [200] * 100
 
 
 @pytest.mark.usefixtures("both_ways")

@@ -622,11 +622,17 @@ def test_a_stream_may_take_as_long_as_it_likes_once_it_has_begun(world: World) -
     world.check_over(closed=False)
 
 
-def test_a_client_that_never_takes_its_answer_is_not_waited_for_for_ever(world: World) -> None:
+@pytest.mark.parametrize("how", ["answer", "last answer", "event"])
+def test_a_client_that_never_takes_its_answer_is_not_waited_for_for_ever(world: World, how: str) -> None:
     world.sock.room = 0
-    world.to("WAITING", post(BODY))
-    world.says(world.up, ANSWER)
-    assert world.client.mode is Mode.BUSY
+    world.to("WAITING", post(BODY, "Connection: close") if how == "last answer" else post(STREAM))
+    if how == "event":
+        world.says(world.up, STREAM_HEAD + b"4\r\nabcd\r\n")
+        world.book.cut(LeaseId("L1"))
+    else:
+        world.says(world.up, ANSWER)
+    assert world.state() == (Mode.BUSY, None)
+    # A wheel's round late at most, because nobody told it.
     world.later(10.0 + 64)
     world.check_over(closed=True)
 
