@@ -84,9 +84,9 @@ class Relay:
         asked = asked_name(found)
         record.model = self.index.find(asked)
         upward = filters.apply(body, record.model, asked)
-        job = _Job(self, request, route, client, record, found, upward, patience)
         failure: RefusedError | None = None
         async with trio.open_nursery() as nursery:
+            job = _Job(self, nursery, request, route, client, record, found, upward, patience)
             nursery.start_soon(_cancel_when_gone, client, nursery.cancel_scope)
             try:
                 await job.run()
@@ -120,6 +120,7 @@ class _Job:
     """One request that is good so far."""
 
     relay: Relay
+    nursery: trio.Nursery
     request: Request
     route: Route
     client: Client
@@ -183,7 +184,9 @@ class _Job:
         model = self.record.model
         assert model is not None
         pool = await relay.pools.find(held.model, held.generation, held.upstream, model.connect or math.inf)
-        self.exchange = Exchange(pool, self.request.method, self._target(), self._headers_up(), self.body)
+        self.exchange = Exchange(
+            pool, self.nursery, self.request.method, self._target(), headers=self._headers_up(), body=self.body
+        )
         with trio.move_on_after(model.first_byte or math.inf) as limit:
             await self._patiently(self.exchange.open)
         if limit.cancelled_caught:

@@ -188,10 +188,16 @@ class Pools:
 
 
 class Exchange:
-    """One request on one connection. ``open`` sends it and waits for the head; ``piece`` gives the rest."""
+    """One request on one connection. ``open`` sends it and waits for the head; ``piece`` gives the rest. What the
+    server does not read at once is sent beside that, in ``nursery``: it may answer before it has read everything."""
 
-    def __init__(self, pool: Pool, method: str, target: str, headers: Headers, body: bytes) -> None:
+    def __init__(
+        self, pool: Pool, nursery: trio.Nursery, method: str, target: str, *, headers: Headers, body: bytes
+    ) -> None:
         self._pool = pool
+        self._nursery = nursery
+        self._sending = trio.CancelScope()
+        self._sent = False
         self._request = _render(method, pool.base + target, headers, body)
         self._connection: Connection | None = None
         self._parser = _Parser()
@@ -224,9 +230,9 @@ class Exchange:
         """False if the connection ended before the first byte of the answer."""
         connection = self._connection
         assert connection is not None
-        # It may have answered before it stopped reading; what it said is still there to read.
-        with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-            await connection.stream.send_all(self._request)
+        self._sent = False
+        self._sending = trio.CancelScope()
+        self._nursery.start_soon(self._send, connection, self._sending)
         received = 0
         while not self._parser.head_done:
             data = await self._read(connection)
@@ -238,6 +244,12 @@ class Exchange:
             if received > MOST_HEAD and not self._parser.head_done:
                 raise UpstreamError("the head of the model server's answer is too large", begun=True)
         return True
+
+    async def _send(self, connection: Connection, scope: trio.CancelScope) -> None:
+        # Where it stops reading, it may have answered; what it said is still there to read.
+        with scope, contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            await connection.stream.send_all(self._request)
+            self._sent = True
 
     async def _read(self, connection: Connection) -> bytes:
         try:
@@ -266,7 +278,8 @@ class Exchange:
         connection, self._connection = self._connection, None
         if connection is None:
             return
-        if self._parser.done and self._parser.keep_alive:
+        self._sending.cancel()
+        if self._parser.done and self._parser.keep_alive and self._sent:
             await self._pool.give_back(connection)
         else:
             await connection.aclose()

@@ -53,15 +53,21 @@ def answering(*pieces: bytes, close: bool = False) -> Server:
 
 async def fetch(pool: Pool) -> tuple[int, bytes]:
     """One whole exchange."""
-    exchange = Exchange(pool, "POST", "/x?y=1", [(b"host", b"h")], b"ask")
-    try:
-        await exchange.open()
-        received = b""
-        while piece := await exchange.piece():
-            received += piece
-        return exchange.status, received
-    finally:
-        await exchange.aclose()
+    failure: UpstreamError | None = None
+    received = b""
+    async with trio.open_nursery() as nursery:
+        exchange = Exchange(pool, nursery, "POST", "/x?y=1", headers=[(b"host", b"h")], body=b"ask")
+        try:
+            await exchange.open()
+            while piece := await exchange.piece():
+                received += piece
+        except UpstreamError as error:
+            failure = error
+        finally:
+            await exchange.aclose()
+    if failure is not None:
+        raise failure
+    return exchange.status, received
 
 
 LENGTH = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(BODY)

@@ -564,6 +564,7 @@ async def test_an_answer_may_come_byte_by_byte() -> None:
             assert b"".join([chunk async for chunk in client.chunks()]) == b"data: 1\n\ndata: 2\n\n"
 
 
+@pytest.mark.usefixtures("both_ways")
 async def test_an_upstream_may_answer_before_it_has_read_the_whole_request() -> None:
     async def handler(peer: Peer, _: Request) -> bool:
         await peer.json({"early": True})
