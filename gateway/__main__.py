@@ -9,7 +9,7 @@ import resource
 import signal
 import sys
 
-from gateway.serve import DRIVERS, Place, run
+from gateway.serve import DRIVERS, Certificate, Place, run
 
 DRIVER = "SWAPYARD_LANE_DRIVER"
 
@@ -21,6 +21,8 @@ def main(arguments: list[str]) -> int:
         parser.add_argument(name, type=int, required=True)
     for name in ("--workers-endpoint", "--events-endpoint"):
         parser.add_argument(name, required=True)
+    for name in ("--tls-cert-file", "--tls-key-file"):
+        parser.add_argument(name, default=None)
     parser.add_argument("--log-level", default="info")
     # For measurements: the supervisor does not say it, the environment may.
     parser.add_argument("--driver", choices=sorted(DRIVERS), default=os.environ.get(DRIVER, "guest"))
@@ -35,7 +37,9 @@ def main(arguments: list[str]) -> int:
         stream=sys.stderr, level=found.log_level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s"
     )
     logging.getLogger("swapyard.http").setLevel(logging.WARNING)  # hypercorn greets at every start
-    return run(Place(found.slot, found.fd, found.workers_endpoint, found.events_endpoint, found.lifeline), found.driver)
+    certificate = Certificate(found.tls_cert_file, found.tls_key_file) if found.tls_cert_file else None
+    endpoints = found.workers_endpoint, found.events_endpoint
+    return run(Place(found.slot, found.fd, *endpoints, found.lifeline, certificate), found.driver)
 
 
 def _take_all_descriptors() -> None:

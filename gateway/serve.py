@@ -7,6 +7,7 @@ Called by ``__main__.py``; its nursery tree is the whole worker.
 import logging
 import select
 import socket
+import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from hypercorn.config import Config
 from gateway.app import Draining, make_app
 from gateway.asgi import Dispatch
 from gateway.lane.driver import run_as_guest, run_with_task
+from gateway.lane.handover import tls_context
 from gateway.lane.reactor import Reactor
 from gateway.leases import LeaseBook
 from gateway.relay import Relay
@@ -35,14 +37,31 @@ chunks/s 65 / 109, 256 of them 33 / 61. ``SWAPYARD_LANE_DRIVER=task`` is for mea
 
 
 @dataclass(frozen=True, slots=True)
+class Certificate:
+    """Files in PEM format: the certificate with those that certify it, and its key."""
+
+    cert_file: str
+    key_file: str
+
+
+@dataclass(frozen=True, slots=True)
 class Place:
-    """What the supervisor gave this worker: its slot, descriptors and addresses."""
+    """What the supervisor gave this worker: its slot, descriptors and addresses, and what makes it speak TLS."""
 
     slot: int
     fd: int
     workers_endpoint: str
     events_endpoint: str
     lifeline: int
+    certificate: Certificate | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Http:
+    """How this worker serves: hypercorn's settings, and the context of TLS that they make, if any."""
+
+    config: Config
+    tls: ssl.SSLContext | None
 
 
 class Drain:
@@ -63,7 +82,7 @@ class Drain:
         return self._grace
 
 
-async def run_worker(reactor: Reactor | None, place: Place) -> None:
+async def run_worker(reactor: Reactor | None, place: Place, http: Http) -> None:
     """The whole life of a worker. ``reactor``: driven by the caller; None: there is no epoll here."""
     draining, drain = Draining(), Drain()
     # The link tells the book, and the book asks the link: each call below comes when both are there.
@@ -90,7 +109,7 @@ async def run_worker(reactor: Reactor | None, place: Place) -> None:
         await nursery.start(_converse, link)
         nursery.start_soon(_follow_log_level, link)
         with socket.socket(fileno=place.fd) as listener:
-            await _serve(app, reactor, listener, link, leases, wait_drain=drain.wait_asked)
+            await _serve(app, reactor, listener, link, leases, http=http, wait_drain=drain.wait_asked)
         await relay.aclose()
         nursery.cancel_scope.cancel()
 
@@ -102,12 +121,13 @@ async def _serve(
     link: WorkerLink,
     leases: LeaseBook,
     *,
+    http: Http,
     wait_drain: Callable[[], Awaitable[float]],
 ) -> None:
     if reactor is None:
         from gateway.stock import serve_stock
 
-        await serve_stock(app, listener, leases, hypercorn_config(), wait_drain=wait_drain)
+        await serve_stock(app, listener, leases, http.config, wait_drain=wait_drain)
         return
     from gateway.lane.serve import serve_lane
 
@@ -116,10 +136,11 @@ async def _serve(
         reactor,
         listener,
         leases,
-        hypercorn_config(),
+        http.config,
         catalogue_now=lambda: link.catalogue,
         report=link.report,
         wait_drain=wait_drain,
+        tls=http.tls,
     )
 
 
@@ -143,7 +164,7 @@ async def _end_with_lifeline(lifeline: int, scope: trio.CancelScope) -> None:
     scope.cancel()
 
 
-def hypercorn_config() -> Config:
+def hypercorn_config(certificate: Certificate | None = None) -> Config:
     """hypercorn's defaults are for other programs: see each line."""
     config = Config()
     config.keep_alive_timeout = KEEP_ALIVE  # where the lane does not look: HTTP/2 and WebSockets
@@ -154,17 +175,27 @@ def hypercorn_config() -> Config:
     config.accesslog = None  # ours is in asgi.py
     config.errorlog = logging.getLogger("swapyard.http")
     config.loglevel = "WARNING"
+    if certificate is not None:
+        config.certfile = certificate.cert_file
+        config.keyfile = certificate.key_file
+        config.keyfile_password = ""  # an error for an encrypted key: without one OpenSSL asks the terminal
     return config
 
 
 def run(place: Place, driver: str = "guest") -> int:
     """Run a worker to its end; the exit status. ``driver``: one of ``DRIVERS``."""
+    config = hypercorn_config(place.certificate)
+    try:
+        http = Http(config, tls_context(config))
+    except OSError as error:
+        log.error("%s and %s cannot be used for TLS: %s", config.certfile, config.keyfile, error)  # noqa: TRY400 (a line says it)
+        return 1
     status = 0
     try:
         if hasattr(select, "epoll"):
-            DRIVERS[driver](run_worker, place)
+            DRIVERS[driver](run_worker, place, http)
         else:
-            trio.run(run_worker, None, place)
+            trio.run(run_worker, None, place, http)
     except* (ConversationEnded, PeerError) as group:
         log.error("%s", _first(group))  # noqa: TRY400 (a line says it)
         status = 1

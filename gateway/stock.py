@@ -1,4 +1,4 @@
-"""hypercorn's own server, for systems without epoll: every request takes the way over ASGI.
+"""hypercorn's own server, for systems without epoll: every request takes the way over ASGI, and TLS is hypercorn's.
 
 Called by ``gateway/serve.py`` where the lane cannot be.
 """

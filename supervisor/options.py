@@ -27,6 +27,8 @@ class Options:
     log_level: str | None
     grace: float = GRACE
     watch_config: bool = False
+    certificate: tuple[Path, Path] | None = None
+    """Files for TLS: the certificate, and its key."""
 
 
 def parse(arguments: list[str]) -> Options:
@@ -40,9 +42,13 @@ def parse(arguments: list[str]) -> Options:
     parser.add_argument("--log-level", default=None, choices=["debug", "info", "warning", "error"])
     parser.add_argument("--grace", type=float, default=GRACE)
     parser.add_argument("--watch-config", action="store_true")
+    parser.add_argument("--tls-cert-file", type=Path, default=None)
+    parser.add_argument("--tls-key-file", type=Path, default=None)
     found = parser.parse_args(arguments)
     if found.config is None and found.config_dir is None:
         parser.error("--config or --config-dir is needed")
+    if (found.tls_cert_file is None) != (found.tls_key_file is None):
+        parser.error("--tls-cert-file and --tls-key-file are needed together")
     host, _, port = found.listen.rpartition(":")
     if not port.isdigit() or int(port) > 65535:
         parser.error(f"--listen {found.listen}: expected [HOST]:PORT")
@@ -58,4 +64,5 @@ def parse(arguments: list[str]) -> Options:
         log_level=found.log_level,
         grace=found.grace,
         watch_config=found.watch_config,
+        certificate=None if found.tls_cert_file is None else (found.tls_cert_file, found.tls_key_file),
     )

@@ -63,7 +63,7 @@ class App:
         self._sockets = sockets
         self._log_level = options.log_level
         self.started = clock.now()
-        self.address = _url(sockets[0])
+        self.address = _url(sockets[0], "http" if options.certificate is None else "https")
         self._directory = directory
         self._names = rules.names_of(settings)
         core = Core(rules.rules_of(settings), self.instance)
@@ -101,7 +101,7 @@ class App:
         self.hub = self._worker_hub()
         self.worker_socket.send = self.hub.send
         self.control = ControlHub(self._endpoint("control"), on_question=self.questions.ask)
-        self.workers = self._workers(sockets, options.log_level or settings.log_level)
+        self.workers = self._workers(sockets, options.log_level or settings.log_level, options.certificate)
         self.loop.perform = Performer(self.processes, self.worker_socket, self.questions)
 
     def _worker_hub(self) -> WorkerHub:
@@ -115,11 +115,12 @@ class App:
             on_fault=lambda worker, pid, why: self.workers.faulty(worker, pid, why),  # noqa: PLW0108
         )
 
-    def _workers(self, sockets: list[socket.socket], log_level: str) -> Workers:
+    def _workers(self, sockets: list[socket.socket], log_level: str, certificate: tuple[Path, Path] | None) -> Workers:
         return Workers(
             sockets,
             endpoints=(self._endpoint("workers"), self._endpoint("events")),
             log_level=log_level,
+            certificate=certificate,
             send=self.hub.send,
             forget=self.hub.forget,
             lost=self._lost,
@@ -189,6 +190,6 @@ def _observers(board: Board, events: EventsOut) -> Sequence[Observer]:
     return (events.observe, lambda _, effects: invariants.check(board, effects))
 
 
-def _url(listener: socket.socket) -> str:
+def _url(listener: socket.socket, scheme: str) -> str:
     host, port = listener.getsockname()[:2]
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"

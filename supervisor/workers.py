@@ -11,6 +11,7 @@ import socket
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import trio
 
@@ -49,7 +50,8 @@ class Slot:
 
 
 class Workers:
-    """``endpoints``: the ipc addresses of the worker and event sockets, as arguments for the processes."""
+    """``endpoints``: the ipc addresses of the worker and event sockets, as arguments for the processes.
+    ``certificate``: files of a certificate and its key, which each process reads when it starts."""
 
     def __init__(
         self,
@@ -57,6 +59,7 @@ class Workers:
         *,
         endpoints: tuple[str, str],
         log_level: str,
+        certificate: tuple[Path, Path] | None = None,
         send: Callable[[WorkerId, wire.FromSupervisor], None],
         forget: Callable[[WorkerId], None],
         lost: Callable[[WorkerId], None],
@@ -64,6 +67,7 @@ class Workers:
         self._slots = [Slot(number, sock) for number, sock in enumerate(sockets)]
         self._endpoints = endpoints
         self._log_level = log_level
+        self._certificate = certificate
         self._send = send
         self._forget = forget
         self._lost = lost
@@ -167,7 +171,7 @@ class Workers:
             self._emptied(slot)
 
     def _command(self, slot: Slot, lifeline: int) -> list[str]:
-        options = {
+        options: dict[str, object] = {
             "--slot": slot.number,
             "--fd": slot.socket.fileno(),
             "--workers-endpoint": self._endpoints[0],
@@ -175,6 +179,8 @@ class Workers:
             "--lifeline": lifeline,
             "--log-level": self._log_level,
         }
+        if self._certificate is not None:
+            options |= {"--tls-cert-file": self._certificate[0], "--tls-key-file": self._certificate[1]}
         arguments = [str(part) for pair in options.items() for part in pair]
         return [sys.executable, "-P", "-m", "gateway", *arguments]
 

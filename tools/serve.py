@@ -10,25 +10,28 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
+from tools.certificate import CannotUse, check_certificate
 from tools.sources import add_sources, sources_of
 
-LATER = ("--tls-cert-file", "--tls-key-file")
+HERE = "127.0.0.1:8080"
+HERE_TLS = "127.0.0.1:8443"
 
 
 def serve(arguments: list[str]) -> NoReturn:
     """Check the options of ``serve`` and become the guardian."""
-    for word in arguments:
-        option = "-" + word.lstrip("-").partition("=")[0]
-        if f"-{option}" in LATER:
-            fail(f"{word.partition('=')[0]} comes with a later version")
     parser = serve_parser()
     found = parser.parse_args(arguments)
     sources_of(found, parser)
-    host, port = listen_address(found.listen)
+    listen = found.listen or (HERE if found.tls_cert_file is None else HERE_TLS)
+    host, port = listen_address(listen)
+    try:
+        check_certificate(found.tls_cert_file, found.tls_key_file)
+    except CannotUse as why:
+        fail(str(why))
     if not is_loopback(host):
-        say(f"listening on {found.listen}: everybody who reaches this machine can use it; set apiKeys to ask for a key")
+        say(f"listening on {listen}: everybody who reaches this machine can use it; set apiKeys to ask for a key")
     command = ["--listen", f"{host}:{port}"]
-    for name in ("config", "config_dir", "workers", "runtime_dir", "log_level"):
+    for name in ("config", "config_dir", "workers", "runtime_dir", "log_level", "tls_cert_file", "tls_key_file"):
         value = getattr(found, name)
         if value is not None:
             command.append(f"--{name.replace('_', '-')}={value}")
@@ -44,9 +47,9 @@ def serve_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--listen",
         "-listen",
-        default="127.0.0.1:8080",
+        default=None,
         metavar="[HOST]:PORT",
-        help="where to listen (127.0.0.1:8080); 0.0.0.0:8080 opens it to the network",
+        help=f"where to listen ({HERE}, with TLS {HERE_TLS}); 0.0.0.0:8080 opens it to the network",
     )
     parser.add_argument(
         "--workers", "-workers", type=_count, default=None, help="gateway processes (1, or 2 with 4 cores)"
@@ -54,6 +57,10 @@ def serve_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--watch-config", "-watch-config", action="store_true", help="take over the configuration whenever it changes"
     )
+    parser.add_argument(
+        "--tls-cert-file", "-tls-cert-file", type=Path, default=None, help="serve https with this certificate (PEM)"
+    )
+    parser.add_argument("--tls-key-file", "-tls-key-file", type=Path, default=None, help="its key (PEM)")
     parser.add_argument("--runtime-dir", "-runtime-dir", type=Path, default=None, help="where the sockets are")
     parser.add_argument("--log-level", choices=["debug", "info", "warning", "error"], default=None)
     return parser

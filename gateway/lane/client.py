@@ -14,6 +14,7 @@ request of the lane, ``handover.py`` for hypercorn's. Owner: ``lane.py``.
 import math
 import socket
 import struct
+from collections.abc import Callable
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
@@ -63,22 +64,32 @@ _IDLE, _BODY, _BUSY, _HANDED, _TUNNEL, _LINGER, _CLOSED = Mode
 
 
 class Client:
-    """``peer``: its address as text. ``deadline``: what the wheel looks at."""
+    """``peer``: its address as text. ``deadline``: what the wheel looks at. ``recv``, ``out``: the two directions of
+    a connection that is not plain (``tls.py``)."""
 
     __slots__ = (
         "_body", "_buffer", "_closing", "_ends", "_exchange", "_head", "_hung_up", "_lane", "_missing", "_out",
-        "_scanned", "_sock", "_stream", "_unread", "deadline", "mode", "peer", "send", "when_sent",
+        "_recv", "_scanned", "_sock", "_stream", "_unread", "deadline", "mode", "peer", "send", "when_sent",
     )  # fmt: skip
 
-    def __init__(self, lane: "Lane", sock: socket.socket, peer: str) -> None:
+    def __init__(
+        self,
+        lane: "Lane",
+        sock: socket.socket,
+        peer: str,
+        *,
+        recv: Callable[[int], bytes] | None = None,
+        out: Outbox | None = None,
+    ) -> None:
         self._lane = lane
         self._sock = sock
+        self._recv = sock.recv if recv is None else recv
         self.peer = peer
         self.mode = _IDLE
         self.deadline = lane.reactor.now + lane.limits.idle
         self._buffer = bytearray()
         self._scanned = 0
-        out = self._out = Outbox(sock)
+        out = self._out = Outbox(sock) if out is None else out
         self.send = out.send
         self.when_sent = out.when_sent
         self._closing = False
@@ -113,7 +124,7 @@ class Client:
                     self.gone()
                 return
             try:
-                data = self._sock.recv(READ)
+                data = self._recv(READ)
             except BlockingIOError:
                 return
             except OSError:
@@ -346,7 +357,8 @@ class Client:
         if self._stream is None or self._stream.closed:
             self._stream = self._lane.handed(self, for_good=True)
         self._stream.for_good = True
-        self._stream.push(data)
+        if data:
+            self._stream.push(data)
 
     def handed_over(self) -> None:
         """hypercorn has answered the request that it got."""
@@ -438,6 +450,11 @@ class Client:
         self._lane.wheel.sooner(self)
 
     # -------------------------------------------------------------- what hypercorn asks of a socket
+
+    @property
+    def alpn(self) -> str | None:
+        """The protocol that was agreed on; nobody did."""
+        return None
 
     @property
     def sock(self) -> socket.socket:

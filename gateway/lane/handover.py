@@ -5,9 +5,13 @@ learns through ``protocol_send`` when a request has been answered. Relied on (a 
 it): ``TCPServer(app, config, context, state, stream)`` and its ``run``, which reads through
 ``stream.receive_some`` and writes through ``send_all``, ``send_eof`` and ``aclose``; ``stream.socket`` for
 addresses; ``protocol_send(event)`` with ``Updated(idle=True)`` behind each complete answer and ``Closed``;
-``idle_task`` with ``restart`` and ``stop``; ``Lifespan``, ``WorkerContext``, ``wrap_app``.
+``idle_task`` with ``restart`` and ``stop``; ``Lifespan``, ``WorkerContext``, ``wrap_app``. Of TLS:
+``Config.create_ssl_context`` (TLS 1.2 and newer, its ciphers, ALPN with h2 and http/1.1); a stream is one of TLS, and
+its requests have the scheme https, if it has ``do_handshake``, ``selected_alpn_protocol`` and
+``transport_stream.socket``; one that agreed on h2 is HTTP/2 from the first byte on.
 """
 
+import ssl
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -110,6 +114,32 @@ class HandedStream:
             self._client.close_when_sent()
             self._wake()
         await trio.lowlevel.checkpoint()
+
+
+class HandedTlsStream(HandedStream):
+    """The same of a connection with TLS, which the lane has undone: nothing is left to do."""
+
+    async def do_handshake(self) -> None:
+        """It was done."""
+        await trio.lowlevel.checkpoint()
+
+    def selected_alpn_protocol(self) -> str | None:
+        """What the client agreed on."""
+        return self._client.alpn
+
+    @property
+    def transport_stream(self) -> HandedStream:
+        """What has a ``socket``."""
+        return self
+
+
+def tls_context(config: Config) -> ssl.SSLContext | None:
+    """Of hypercorn's making, with the files of ``config``, read now; None if it names none. ``OSError`` (``SSLError``
+    too) if they cannot be used."""
+    context: ssl.SSLContext | None = config.create_ssl_context()
+    if context is not None:
+        context.options |= ssl.OP_NO_RENEGOTIATION  # a client of TLS 1.2 could have us sign as often as it likes
+    return context
 
 
 class _IdleTask(TrioSingleTask):

@@ -5,14 +5,16 @@ Owns the listening socket and the wheel, and uses the reactor; ``client.py`` is 
 """
 
 import socket
+import ssl
 import time
 from collections.abc import Callable, Mapping
 
 from gateway.lane.access import AccessLog
 from gateway.lane.client import Client
-from gateway.lane.handover import HandedStream
+from gateway.lane.handover import HandedStream, HandedTlsStream
 from gateway.lane.heads import RequestHeads
 from gateway.lane.reactor import Reactor
+from gateway.lane.tls import Handshakes, TlsClient
 from gateway.lane.upstream import Pools
 from gateway.lane.wheel import Timed, Wheel
 from gateway.leases import LeaseBook
@@ -29,7 +31,7 @@ ACCEPTS = 64
 
 class Lane:
     """``catalogue_now``: what to answer from; ``report``: how exchanges ended; ``hand``: starts hypercorn's end
-    of a stream; ``emptied``: after ``drain``, the last connection has ended."""
+    of a stream; ``emptied``: after ``drain``, the last connection has ended; ``tls``: all connections speak it."""
 
     def __init__(
         self,
@@ -42,6 +44,7 @@ class Lane:
         hand: Callable[[HandedStream], None],
         emptied: Callable[[], None],
         routes: Mapping[str, Route] = ROUTES,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.reactor = reactor
         self.wheel = Wheel(self.reactor.now)
@@ -58,6 +61,7 @@ class Lane:
         self.report = report
         self._hand = hand
         self._emptied = emptied
+        self._handshakes = None if tls is None else Handshakes(tls)
         self.access = AccessLog()
         self._index = Index(catalogue_now())
         self.limits: Limits = self._index.catalogue.limits
@@ -100,11 +104,16 @@ class Lane:
                 self._full = True
                 return
             sock.setblocking(False)
-            client = Client(self, sock, str(address[0]))
+            client = self._client(sock, str(address[0]))
             self.clients.add(client)
             self.wheel.add(client)
             self.reactor.add(sock, client.ready)
         self.reactor.soon(self.accept)
+
+    def _client(self, sock: socket.socket, peer: str) -> Client:
+        if self._handshakes is None:
+            return Client(self, sock, peer)
+        return TlsClient(self, sock, peer, self._handshakes)
 
     def closed(self, client: Client, sock: socket.socket) -> None:
         """A connection has ended."""
@@ -127,7 +136,8 @@ class Lane:
 
     def handed(self, client: Client, *, for_good: bool) -> HandedStream:
         """A stream to hypercorn for a connection."""
-        stream = HandedStream(client, for_good=for_good)
+        kind = HandedStream if self._handshakes is None else HandedTlsStream
+        stream = kind(client, for_good=for_good)
         self._hand(stream)
         return stream
 

@@ -4,6 +4,7 @@ Called by ``gateway/serve.py``.
 """
 
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -33,10 +34,12 @@ async def serve_lane(
     report: Callable[[Outcome], None],
     wait_drain: Callable[[], Awaitable[float]],
     routes: Mapping[str, Route] | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> None:
     """Until ``wait_drain`` returns, and then for as many seconds as it returned, or until all answers have ended.
 
-    ``routes``: what the lane takes; all inference routes unless it is given.
+    ``routes``: what the lane takes; all inference routes unless it is given. ``tls``: what clients must speak, as
+    ``tls_context`` makes it of ``config``.
     """
     hypercorn = Hypercorn(app, config)
     emptied = trio.Event()
@@ -52,6 +55,7 @@ async def serve_lane(
             hand=hypercorn.hand,
             emptied=emptied.set,
             routes=ROUTES if routes is None else routes,
+            tls=tls,
         )
         nursery.start_soon(tick, lane)
         grace = await wait_drain()

@@ -12,6 +12,8 @@ from typing import Any, Self
 import h11
 import trio
 
+from tests.support.tls import open_tls
+
 
 @dataclass
 class Answer:
@@ -31,14 +33,14 @@ class Answer:
 class Connection:
     """One connection to a server; requests follow each other on it."""
 
-    stream: trio.SocketStream
+    stream: trio.abc.Stream
     wire: h11.Connection = field(default_factory=lambda: h11.Connection(h11.CLIENT, max_incomplete_event_size=1 << 20))
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, port: int) -> AsyncIterator[Self]:
+    async def open(cls, port: int, *, tls: bool = False) -> AsyncIterator[Self]:
         """Connect to a port of this machine."""
-        stream = await trio.open_tcp_stream("127.0.0.1", port)
+        stream = await (open_tls(port) if tls else trio.open_tcp_stream("127.0.0.1", port))
         async with stream:
             yield cls(stream)
 
@@ -106,7 +108,7 @@ class Connection:
     async def _next(self) -> Any:
         while (event := self.wire.next_event()) is h11.NEED_DATA:
             try:
-                self.wire.receive_data(await self.stream.receive_some(65536))
+                self.wire.receive_data(bytes(await self.stream.receive_some(65536)))
             except trio.BrokenResourceError as error:
                 raise h11.RemoteProtocolError("the connection broke") from error
         return event

@@ -6,36 +6,43 @@ Only the supervisor is a fake at the level of messages (``FakeLink``); leases ar
 import itertools
 import json
 import socket
+import ssl
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import trio
+from hypercorn.config import Config
 
 from gateway.app import Draining, make_app
 from gateway.asgi import Dispatch
 from gateway.lane.driver import drive
-from gateway.lane.handover import Hypercorn
+from gateway.lane.handover import Hypercorn, tls_context
 from gateway.lane.lane import Lane
 from gateway.lane.reactor import Reactor
 from gateway.lane.serve import tick
 from gateway.leases import LeaseBook
 from gateway.relay import Relay
 from gateway.routing import ROUTES
-from gateway.serve import hypercorn_config
+from gateway.serve import Certificate, hypercorn_config
 from protocol import catalogue as cat
 from protocol.control import Failed, Reply, Verb
 from protocol.ids import CallId, LeaseId, ModelId, Refusal
 from protocol.lease_calls import LeaseDone
 from protocol.messages import Granted, Outcome, Recall, Refused
 from tests.support.http import Connection
+from tests.support.tls import open_tls, write_certificate
 
 PATIENCE = 10.0
 CHAT = "/v1/chat/completions"
 ALL_TO_HYPERCORN: ContextVar[bool] = ContextVar("ALL_TO_HYPERCORN", default=False)
 """No request is the lane's own: all take hypercorn's way behind it, and have to end in the same way."""
+TLS: ContextVar[bool] = ContextVar("TLS", default=False)
+"""Do the lane and its clients speak TLS?"""
 
 
 class FakeLink:
@@ -217,11 +224,21 @@ class Place:
 
     def open(self) -> Any:
         """A client's connection."""
-        return Connection.open(self.port)
+        return Connection.open(self.port, tls=TLS.get())
 
-    async def raw(self) -> trio.SocketStream:
+    async def raw(self) -> trio.abc.Stream:
         """The same without any knowledge of HTTP."""
+        if TLS.get():
+            return await open_tls(self.port)
         return await trio.open_tcp_stream("127.0.0.1", self.port)
+
+
+def settings() -> tuple[Config, ssl.SSLContext | None]:
+    """hypercorn's, and the context of TLS, as a worker makes them. The files are read once."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = [str(file) for file in write_certificate(Path(folder))] if TLS.get() else None
+        config = hypercorn_config(Certificate(*files) if files else None)
+        return config, tls_context(config)
 
 
 @asynccontextmanager
@@ -262,14 +279,15 @@ async def lane(
         relay = Relay(link, book)
         app = make_app(link, relay, "ipc:///nowhere", Draining())
         app.asgi_app = Dispatch(relay, inner or app.asgi_app)  # type: ignore[method-assign, assignment]
-        hypercorn = Hypercorn(app, hypercorn_config())
+        config, context = settings()
+        hypercorn = Hypercorn(app, config)
         await nursery.start(hypercorn.run)
         emptied = trio.Event()
         with socket.create_server(("127.0.0.1", 0)) as front:
             reactor = Reactor()
             made = Lane(
                 reactor, front, book, catalogue_now=lambda: link.catalogue, report=link.report, hand=hypercorn.hand,
-                emptied=emptied.set, routes={} if ALL_TO_HYPERCORN.get() else ROUTES,
+                emptied=emptied.set, routes={} if ALL_TO_HYPERCORN.get() else ROUTES, tls=context,
             )  # fmt: skip
             nursery.start_soon(drive, reactor)
             nursery.start_soon(tick, made)

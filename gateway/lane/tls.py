@@ -1,0 +1,251 @@
+"""TLS on a client's connection: OpenSSL works on memory, and the sockets stay the reactor's.
+
+``Session`` decrypts and encrypts; ``SealedOutbox`` keeps what the kernel does not take as ciphertext, so that what
+waits is counted as on a plain connection; ``TlsClient`` is a ``Client`` that shakes hands first. A plain connection
+has nothing of all that. Made by ``lane.py``; the context comes from ``handover.py``, because whoever agrees on HTTP/2
+(ALPN) is hypercorn's from the first byte on.
+"""
+
+import contextlib
+import socket
+import ssl
+from typing import TYPE_CHECKING
+
+from gateway.lane.client import Client, Mode
+from gateway.lane.outbox import Outbox
+from gateway.lane.upstream import READ, READS
+from gateway.refusals import Refused, Situation
+
+if TYPE_CHECKING:
+    from gateway.lane.lane import Lane
+
+MOST_HANDSHAKE = 64 * 1024
+"""Bytes from a client until its handshake is complete; usual are less than 2,000."""
+HANDSHAKE_READ = 16 * 1024
+SHAKES = 4
+"""Steps of handshakes in one turn of the reactor: one may be a signature, with a 4,096-bit RSA key about 4 ms."""
+_CLOSED, _LINGER = Mode.CLOSED, Mode.LINGER
+USE_HTTPS = Refused(Situation.BROKEN_HEAD, "this port speaks TLS: use https://")
+
+
+class Broken(OSError):
+    """The client does not speak TLS as it should."""
+
+
+class Session:
+    """``ended``: the client has said its last. What is held of it undecrypted is less than ``READ`` and a record."""
+
+    __slots__ = ("_incoming", "_left", "_outgoing", "_sock", "_tls", "ended", "shaken")
+
+    def __init__(self, sock: socket.socket, context: ssl.SSLContext) -> None:
+        self._sock = sock
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._left = False
+        self.ended = False
+        self.shaken = False
+
+    def shake(self, data: bytes) -> bytes:
+        """The next step of the handshake; what to send. ``shaken`` says whether it was the last; ``ssl.SSLError`` if
+        there will be none, and then ``outgoing`` is the alert that says so."""
+        self._incoming.write(data)
+        with contextlib.suppress(ssl.SSLWantReadError):
+            self._tls.do_handshake()
+            self.shaken = self._left = True
+        return self.outgoing()
+
+    @property
+    def alpn(self) -> str | None:
+        """What the handshake agreed on: ``h2``, ``http/1.1``, or nothing."""
+        return self._tls.selected_alpn_protocol()
+
+    def outgoing(self) -> bytes:
+        """Ciphertext to be sent."""
+        return self._outgoing.read()
+
+    def sealed(self, data: bytes) -> bytes:
+        """As it goes over the wire."""
+        rest = memoryview(data)
+        while rest:
+            rest = rest[self._tls.write(rest) :]
+        return self._outgoing.read()
+
+    def farewell(self) -> bytes:
+        """The record of a clean end (close_notify); nothing can be decrypted after it."""
+        if not self.shaken or self.ended:
+            return b""
+        self.ended = True
+        # It tells the rest of what came, or that the client has not said it too: nobody asks.
+        with contextlib.suppress(ssl.SSLError):
+            self._tls.unwrap()
+        return self._outgoing.read()
+
+    def recv(self, most: int) -> bytes:
+        """As of a socket; if it is less than ``most``, neither the kernel nor OpenSSL had more. OpenSSL bounds how
+        many records without content may follow each other (32)."""
+        if self.ended:
+            return b""
+        pieces: list[bytes] = []
+        room = most
+        drained = False
+        while room:
+            if not self._left:
+                if drained:
+                    break
+                try:
+                    data = self._sock.recv(READ)
+                except BlockingIOError:
+                    break
+                if not data:
+                    self.ended = True
+                    break
+                self._incoming.write(data)
+                drained = len(data) < READ
+            try:
+                piece = self._tls.read(room)
+            except ssl.SSLWantReadError:
+                self._left = False
+                continue
+            if not piece:
+                self.ended = True
+                break
+            # A record may be decrypted in part, or lie there whole, of which the kernel will never tell again.
+            self._left = bool(self._tls.pending() or self._incoming.pending)
+            room -= len(piece)
+            pieces.append(piece)
+        if not pieces and not self.ended:
+            raise BlockingIOError
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+class SealedOutbox(Outbox):
+    """Keeps ciphertext. What it takes is encrypted at once: a record cannot be taken back."""
+
+    __slots__ = ("_session",)
+
+    def __init__(self, sock: socket.socket, session: Session) -> None:
+        super().__init__(sock)
+        self._session = session
+
+    def send(self, data: bytes) -> bool:
+        """As ``Outbox`` says."""
+        try:
+            sealed = self._session.sealed(data)
+        except OSError:
+            # The reactor tells of its end; until then nobody takes anything.
+            return True
+        return super().send(sealed)
+
+    def send_as_it_is(self, data: bytes) -> bool:
+        """What TLS has to say itself."""
+        return super().send(data) if data else not self.waiting
+
+
+class TlsClient(Client):
+    """A client's connection that begins with a handshake, within the time limit of a head."""
+
+    __slots__ = ("_came", "_handshakes", "_outbox", "_session")
+
+    def __init__(self, lane: "Lane", sock: socket.socket, peer: str, handshakes: "Handshakes") -> None:
+        session = self._session = Session(sock, handshakes.context)
+        outbox = self._outbox = SealedOutbox(sock, session)
+        super().__init__(lane, sock, peer, recv=session.recv, out=outbox)
+        self.deadline = lane.reactor.now + lane.limits.head
+        self._handshakes = handshakes
+        self._came = 0
+
+    @property
+    def alpn(self) -> str | None:
+        """What the handshake agreed on."""
+        return self._session.alpn
+
+    def read(self) -> None:
+        """As ``Client`` says, behind the handshake."""
+        if self.mode is _CLOSED:
+            return
+        if self.mode is _LINGER:
+            self._drain()
+            return
+        if not self._session.shaken and not self._shake():
+            return
+        super().read()
+        if self._session.ended and self.mode is not _CLOSED and self.mode is not _LINGER:
+            self.gone()
+
+    def _drain(self) -> None:
+        """Nobody wants to know what still comes behind the last answer: it is not decrypted."""
+        for _ in range(READS):
+            try:
+                data = self._sock.recv(READ)
+            except BlockingIOError:
+                return
+            except OSError:
+                data = b""
+            if not data:
+                self.close()
+                return
+        self._lane.reactor.soon(self.read)
+
+    def _shake(self) -> bool:
+        """Go on with the handshake; is it complete?"""
+        session = self._session
+        while not session.shaken:
+            if not self._handshakes.may_step(self._lane.reactor.turns):
+                self._lane.reactor.soon(self.read)
+                return False
+            try:
+                data = self._sock.recv(HANDSHAKE_READ)
+                self._came += len(data)
+                if not data or self._came > MOST_HANDSHAKE:
+                    raise Broken
+                self._handshakes.steps += 1
+                self._outbox.send_as_it_is(session.shake(data))
+            except BlockingIOError:
+                return False
+            except OSError as error:
+                self._failed(error)
+                return False
+        if session.alpn == "h2":
+            self._tunnel(b"")
+        else:
+            self._set_deadline(self._lane.limits.idle)
+        return True
+
+    def _failed(self, error: OSError) -> None:
+        """No handshake. Who speaks plain HTTP is told so in plain HTTP; who speaks TLS gets an alert that says why."""
+        if isinstance(error, ssl.SSLError) and error.reason == "HTTP_REQUEST":
+            self.mode = Mode.BUSY
+            self._unread = True
+            self._outbox.send_as_it_is(USE_HTTPS.answer(close=True)[0])
+            self.close_when_sent()
+            return
+        self._outbox.send_as_it_is(self._session.outgoing())
+        self.gone()
+
+    def _finish(self) -> None:
+        """As ``Client`` says. Without the farewell a client could not tell a clean end from one that somebody else
+        made; a kernel that does not take it after all else is no reason to wait."""
+        self._outbox.send_as_it_is(self._session.farewell())
+        super()._finish()
+
+    def expire(self) -> None:
+        """As ``Client`` says."""
+        if self.mode is Mode.IDLE and not self._buffer:
+            self._outbox.send_as_it_is(self._session.farewell())
+        super().expire()
+
+
+class Handshakes:
+    """The context of all connections of a worker. ``steps``: of handshakes, in this turn of the reactor."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self.context = context
+        self._turn = -1
+        self.steps = 0
+
+    def may_step(self, turn: int) -> bool:
+        """Is there room for one more in this turn of the reactor?"""
+        if turn != self._turn:
+            self._turn, self.steps = turn, 0
+        return self.steps < SHAKES
