@@ -22,7 +22,7 @@ def serve(arguments: list[str]) -> NoReturn:
     parser = serve_parser()
     found = parser.parse_args(arguments)
     sources_of(found, parser)
-    listen = found.listen or (HERE if found.tls_cert_file is None else HERE_TLS)
+    listen = where_to_listen(found)
     host, port = listen_address(listen)
     try:
         check_certificate(found.tls_cert_file, found.tls_key_file)
@@ -60,7 +60,7 @@ def serve_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--tls-cert-file", "-tls-cert-file", type=Path, default=None, help="serve https with this certificate (PEM)"
     )
-    parser.add_argument("--tls-key-file", "-tls-key-file", type=Path, default=None, help="its key (PEM)")
+    parser.add_argument("--tls-key-file", "-tls-key-file", type=Path, default=None, help="its key (PEM, no password)")
     parser.add_argument("--runtime-dir", "-runtime-dir", type=Path, default=None, help="where the sockets are")
     parser.add_argument("--log-level", choices=["debug", "info", "warning", "error"], default=None)
     return parser
@@ -70,6 +70,11 @@ def _count(text: str) -> int:
     if not text.isdigit() or not 1 <= int(text) <= 64:
         raise argparse.ArgumentTypeError(f"found {text!r}, expected 1 to 64")
     return int(text)
+
+
+def where_to_listen(found: argparse.Namespace) -> str:
+    """As the option says, or else on this machine."""
+    return str(found.listen or (HERE if found.tls_cert_file is None else HERE_TLS))
 
 
 def listen_address(text: str) -> tuple[str, int]:

@@ -33,9 +33,11 @@ class Broken(OSError):
 
 
 class Session:
-    """``ended``: the client has said its last. What is held of it undecrypted is less than ``READ`` and a record."""
+    """``more``: something may be left to read, in the kernel or here, of which no event will tell; ``ended``: the
+    client has said its last; ``shaken``: the handshake is complete. What is held of it undecrypted is less than
+    ``READ`` and a record."""
 
-    __slots__ = ("_incoming", "_left", "_outgoing", "_sock", "_tls", "ended", "shaken")
+    __slots__ = ("_incoming", "_left", "_outgoing", "_sock", "_tls", "ended", "more", "shaken")
 
     def __init__(self, sock: socket.socket, context: ssl.SSLContext) -> None:
         self._sock = sock
@@ -43,16 +45,17 @@ class Session:
         self._outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._left = False
+        self.more = False
         self.ended = False
         self.shaken = False
 
     def shake(self, data: bytes) -> bytes:
-        """The next step of the handshake; what to send. ``shaken`` says whether it was the last; ``ssl.SSLError`` if
-        there will be none, and then ``outgoing`` is the alert that says so."""
+        """The next step of the handshake; what to send. ``ssl.SSLError`` if there is none, and then ``outgoing`` is
+        the alert that says so."""
         self._incoming.write(data)
         with contextlib.suppress(ssl.SSLWantReadError):
             self._tls.do_handshake()
-            self.shaken = self._left = True
+            self.shaken = self._left = self.more = True
         return self.outgoing()
 
     @property
@@ -65,10 +68,9 @@ class Session:
         return self._outgoing.read()
 
     def sealed(self, data: bytes) -> bytes:
-        """As it goes over the wire."""
-        rest = memoryview(data)
-        while rest:
-            rest = rest[self._tls.write(rest) :]
+        """As it goes over the wire. OpenSSL takes all of it, because memory does."""
+        if data:
+            self._tls.write(data)
         return self._outgoing.read()
 
     def farewell(self) -> bytes:
@@ -82,41 +84,46 @@ class Session:
         return self._outgoing.read()
 
     def recv(self, most: int) -> bytes:
-        """As of a socket; if it is less than ``most``, neither the kernel nor OpenSSL had more. OpenSSL bounds how
-        many records without content may follow each other (32)."""
+        """As of a socket, but for this: whether there may be more is told by ``more``, not by a short read. It reads
+        the kernel once, so what one call can cost is bounded."""
         if self.ended:
             return b""
-        pieces: list[bytes] = []
+        if not self._left:
+            self.more = False
+            data = self._sock.recv(READ)
+            if not data:
+                self.ended = True
+                return b""
+            self._incoming.write(data)
+            self.more = len(data) == READ
+        found = self._decrypted(most)
+        if not found and not self.ended:
+            raise BlockingIOError
+        return found
+
+    def _decrypted(self, most: int) -> bytes:
+        first = b""
+        others: list[bytes] = []
         room = most
-        drained = False
-        while room:
-            if not self._left:
-                if drained:
-                    break
-                try:
-                    data = self._sock.recv(READ)
-                except BlockingIOError:
-                    break
-                if not data:
+        try:
+            while room:
+                piece = self._tls.read(room)
+                if not piece:
                     self.ended = True
                     break
-                self._incoming.write(data)
-                drained = len(data) < READ
-            try:
-                piece = self._tls.read(room)
-            except ssl.SSLWantReadError:
-                self._left = False
-                continue
-            if not piece:
-                self.ended = True
-                break
-            # A record may be decrypted in part, or lie there whole, of which the kernel will never tell again.
-            self._left = bool(self._tls.pending() or self._incoming.pending)
-            room -= len(piece)
-            pieces.append(piece)
-        if not pieces and not self.ended:
-            raise BlockingIOError
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+                if first:
+                    others.append(piece)
+                else:
+                    first = piece
+                # A record may be left in part, or whole, of which the kernel will never tell again.
+                self._left = self._incoming.pending > 0 or len(piece) == room
+                if not self._left:
+                    break
+                room -= len(piece)
+        except ssl.SSLWantReadError:
+            self._left = False
+        self.more = self.more or self._left
+        return b"".join([first, *others]) if others else first
 
 
 class SealedOutbox(Outbox):
@@ -170,8 +177,19 @@ class TlsClient(Client):
         if not self._session.shaken and not self._shake():
             return
         super().read()
-        if self._session.ended and self.mode is not _CLOSED and self.mode is not _LINGER:
+        session = self._session
+        if self.mode is _CLOSED or self.mode is _LINGER:
+            return
+        if session.ended:
             self.gone()
+        elif session.more:
+            self._read_later()
+
+    def _read_later(self) -> None:
+        if self._is_full():
+            self._unread = True
+        else:
+            self._lane.reactor.soon(self.read)
 
     def _drain(self) -> None:
         """Nobody wants to know what still comes behind the last answer: it is not decrypted."""

@@ -31,7 +31,7 @@ async def run(module: str, *arguments: str, cwd: Path | None = None) -> subproce
         (("serve",), "--config FILE, --config-dir FOLDER, or both"),
         (("serve", "--config", "x", "--listen", "nowhere"), "expected [HOST]:PORT"),
         (("serve", "--config", "x", "--workers", "0"), "expected 1 to 64"),
-        (("serve", "-tls-cert-file=x"), "comes with a later version"),
+        (("serve", "--config", "x", "-tls-cert-file=x"), "name it with --tls-key-file"),
         (("serve", "--config-dir"), "expected one argument"),
         (("serve", "--confg", "x"), "--config"),
         (("check",), "--config FILE, --config-dir FOLDER, or both"),

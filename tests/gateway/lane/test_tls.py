@@ -15,11 +15,14 @@ import h2.connection
 import h2.events
 import pytest
 import trio
+import trio.testing
 
 from gateway.lane import tls
+from gateway.lane.client import MOST_PIPELINED
+from gateway.lane.upstream import READ
 from protocol import catalogue as cat
 from tests.gateway.lane.test_lane import BODY, CHUNKED, GET, STREAM, answers, post, to_end
-from tests.support.lane import CHAT, PATIENCE, TLS, Peer, Place, Request, lane
+from tests.support.lane import CHAT, PATIENCE, TLS, Peer, Place, Request, echo, lane
 from tests.support.tls import HOST, client_context, open_tls
 
 
@@ -123,11 +126,52 @@ async def test_a_request_may_come_in_many_records_and_in_one_piece() -> None:
     async with lane() as it:
         client = await Records.open(it)
         async with client.stream:
-            request = post({"model": "m", "n": 7})
+            # More than one read takes.
+            request = post({"model": "m", "n": 7, "text": "x" * 6000})
             sealed = b"".join(client.seal(request[start : start + 1]) for start in range(len(request)))
             await client.send(sealed)
             ((status, body),) = await client.answers(1)
         assert (status, json.loads(body)["n"]) == (200, 7)
+
+
+async def test_what_is_sent_ahead_waits_in_the_kernel_and_is_answered_in_order() -> None:
+    go = trio.Event()
+
+    async def held(peer: Peer, request: Request) -> None:
+        await go.wait()
+        await echo(peer, request)
+
+    async with lane(held) as it:
+        client = await Records.open(it)
+        requests = b"".join(post({"model": "m", "n": n, "text": "x" * 10_000}) for n in range(100))
+        async with client.stream, trio.open_nursery() as nursery:
+            nursery.start_soon(client.send, client.seal(requests))
+            await it.wait(lambda: any(one._unread for one in it.lane.clients))
+            (held_back,) = it.lane.clients
+            assert len(held_back._buffer) <= MOST_PIPELINED + READ
+            turns = it.lane.reactor.turns
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            assert it.lane.reactor.turns - turns < 20, "it waits and does not spin"
+            go.set()
+            found = await client.answers(100)
+        assert [json.loads(body)["n"] for _, body in found] == list(range(100))
+
+
+async def test_a_handshake_may_end_in_one_piece_with_a_long_request() -> None:
+    async with lane() as it:
+        client = Records(await trio.open_tcp_stream(HOST, it.port), client_context())
+        async with client.stream:
+            with pytest.raises(ssl.SSLWantReadError):
+                client.tls.do_handshake()
+            await client.send()
+            while True:
+                client.incoming.write(await client.more())
+                with contextlib.suppress(ssl.SSLWantReadError):
+                    client.tls.do_handshake()
+                    break
+            await client.send(client.outgoing.read() + client.seal(post({"model": "m", "text": "x" * 100_000})))
+            ((status, body),) = await client.answers(1)
+        assert (status, json.loads(body)["size"] > 100_000) == (200, True)
 
 
 async def test_more_than_one_read_takes_is_not_left_lying_where_the_kernel_does_not_tell_of_it() -> None:
