@@ -14,20 +14,23 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import h11
 import pytest
 import trio
+from hypercorn.config import Config
 
 from gateway.app import Draining, make_app
 from gateway.asgi import Dispatch
 from gateway.lane.driver import drive
+from gateway.lane.handover import tls_context
 from gateway.lane.reactor import Reactor
 from gateway.lane.serve import serve_lane
 from gateway.leases import LeaseBook
 from gateway.relay import Relay
-from gateway.serve import Drain, hypercorn_config
+from gateway.serve import Certificate, Drain, hypercorn_config
 from gateway.stock import serve_stock
 from protocol.catalogue import Catalogue, CatalogueModel, Limits
 from protocol.control import Failed, Reply, Verb
@@ -37,6 +40,7 @@ from protocol.lease_calls import LeaseDone
 from protocol.messages import Granted, Outcome, Recall, Refused
 from protocol.worker_link import AcquireRefused
 from tests.support.http import Connection, ask
+from tests.support.tls import write_certificate
 from tests.support.yard import MODEL_SERVER, PATIENCE
 
 CHAT = "/v1/chat/completions"
@@ -165,8 +169,10 @@ async def announced_port(server: trio.Process) -> int:
 
 
 @asynccontextmanager
-async def place(*options: str, limits: Limits | None = None, parkable: bool = False) -> AsyncIterator[Place]:
-    """A worker in front of a model server with these options."""
+async def place(
+    *options: str, limits: Limits | None = None, parkable: bool = False, certificate: Certificate | None = None
+) -> AsyncIterator[Place]:
+    """A worker in front of a model server with these options; it speaks TLS if it has a certificate."""
     server = await trio.lowlevel.open_process(  # noqa: TID251 (as above)
         [sys.executable, str(MODEL_SERVER), "--port", "0", "--name", "m", *options],
         stdout=subprocess.PIPE,
@@ -181,7 +187,7 @@ async def place(*options: str, limits: Limits | None = None, parkable: bool = Fa
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(serve, app, listener, supervisor, leases, drain)
+            nursery.start_soon(serve, app, listener, supervisor, leases, hypercorn_config(certificate), drain)
             try:
                 yield Place(port, server_port, supervisor, leases, server)
             finally:
@@ -198,10 +204,12 @@ async def place(*options: str, limits: Limits | None = None, parkable: bool = Fa
             listener.detach()
 
 
-async def serve(app: Any, listener: socket.socket, supervisor: FakeSupervisor, leases: LeaseBook, drain: Drain) -> None:
+async def serve(
+    app: Any, listener: socket.socket, supervisor: FakeSupervisor, leases: LeaseBook, config: Config, drain: Drain
+) -> None:
     """As the worker does, on one of the ways."""
     if WAY.get() == "stock":
-        await serve_stock(app, listener, leases, hypercorn_config(), wait_drain=drain.wait_asked)
+        await serve_stock(app, listener, leases, config, wait_drain=drain.wait_asked)
         return
     reactor = Reactor()
     async with trio.open_nursery() as nursery:
@@ -211,11 +219,12 @@ async def serve(app: Any, listener: socket.socket, supervisor: FakeSupervisor, l
             reactor,
             listener,
             leases,
-            hypercorn_config(),
+            config,
             catalogue_now=lambda: supervisor.catalogue,
             report=supervisor.report,
             wait_drain=drain.wait_asked,
             routes=None if WAY.get() == "lane" else {},
+            tls=tls_context(config),
         )
         nursery.cancel_scope.cancel()
     reactor.aclose()
@@ -436,6 +445,17 @@ async def test_a_connection_that_shall_be_closed_is_closed(path: str, version: s
                 while chunk := await stream.receive_some():
                     received += chunk
             assert received.startswith(b"HTTP/1.1 404" if path == "/nothing" else b"HTTP/1.1 200")
+
+
+async def test_tls_changes_nothing(tmp_path: Path) -> None:
+    cert, key = write_certificate(tmp_path)
+    async with place(certificate=Certificate(str(cert), str(key))) as it, Connection.open(it.port, tls=True) as client:
+        for _ in range(10):
+            assert (await client.ask("POST", CHAT, BODY)).json["model"] == "m"
+            assert (await client.ask("GET", "/health")).body == b"OK"
+        await client.send("POST", CHAT, STREAM)
+        await client.head()
+        assert b"".join([chunk async for chunk in client.chunks()]).endswith(b"data: [DONE]\n\n")
 
 
 async def test_requests_sent_ahead_are_answered_in_order() -> None:

@@ -12,7 +12,8 @@ PATCHES = sorted(MUTANTS.glob("*.patch"))
 
 
 def names_in(file: Path) -> set[str]:
-    return {node.name for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.FunctionDef)}
+    nodes = ast.walk(ast.parse(file.read_text()))
+    return {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
 
 
 def test_there_are_many_and_each_breaks_a_rule_of_its_own() -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import resource
 import socket
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
