@@ -10,27 +10,28 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import trio
 from hypercorn.config import Config
 
 from gateway.app import Draining, make_app
 from gateway.asgi import Dispatch
-from gateway.lane.driver import run_as_guest, run_with_task
 from gateway.lane.handover import tls_context
-from gateway.lane.reactor import Reactor
 from gateway.leases import LeaseBook
 from gateway.relay import Relay
 from protocol.errors import ConversationEnded, PeerError
 from protocol.worker_link import WorkerLink
+
+if TYPE_CHECKING:
+    from gateway.lane.reactor import Reactor
 
 log = logging.getLogger("swapyard.worker")
 
 KEEP_ALIVE = 75.0
 """Seconds that an idle client connection stays open."""
 HEAD_LIMIT = 64 * 1024
-DRIVERS = {"guest": run_as_guest, "task": run_with_task}
+DRIVERS = ("guest", "task")
 """Who drives the lane. The guest is the default, by measurement of whole swapyards under load (CPU µs of everything
 for a request or chunk, medians, guest / task): 1 connection 105 / 136, 16 connections 75 / 78, 64 streams of 50
 chunks/s 65 / 109, 256 of them 33 / 61. ``SWAPYARD_LANE_DRIVER=task`` is for measuring the other one."""
@@ -82,7 +83,7 @@ class Drain:
         return self._grace
 
 
-async def run_worker(reactor: Reactor | None, place: Place, http: Http) -> None:
+async def run_worker(reactor: "Reactor | None", place: Place, http: Http) -> None:
     """The whole life of a worker. ``reactor``: driven by the caller; None: there is no epoll here."""
     draining, drain = Draining(), Drain()
     # The link tells the book, and the book asks the link: each call below comes when both are there.
@@ -116,7 +117,7 @@ async def run_worker(reactor: Reactor | None, place: Place, http: Http) -> None:
 
 async def _serve(
     app: Any,
-    reactor: Reactor | None,
+    reactor: "Reactor | None",
     listener: socket.socket,
     link: WorkerLink,
     leases: LeaseBook,
@@ -193,7 +194,9 @@ def run(place: Place, driver: str = "guest") -> int:
     status = 0
     try:
         if hasattr(select, "epoll"):
-            DRIVERS[driver](run_worker, place, http)
+            from gateway.lane.driver import run_as_guest, run_with_task
+
+            (run_as_guest if driver == "guest" else run_with_task)(run_worker, place, http)
         else:
             trio.run(run_worker, None, place, http)
     except* (ConversationEnded, PeerError) as group:

@@ -25,6 +25,7 @@ from gateway.lane.heads import MOST_HEAD, AmbiguousLength, RequestHead, body_of
 from gateway.lane.outbox import Outbox
 from gateway.lane.reactor import HUNG_UP, READABLE, WRITABLE
 from gateway.lane.upstream import READ, READS
+from gateway.lane.wheel import HORIZON
 from gateway.refusals import Refused, Situation
 
 if TYPE_CHECKING:
@@ -276,6 +277,8 @@ class Client:
             self.mode = _BUSY
             self._out.when_sent(self._answers_taken)
             return
+        if self._lane.limits.idle < HORIZON:
+            self._lane.hurry(self)
         self.mode = _IDLE
         self._scanned = 0
         if self._buffer or self._unread:

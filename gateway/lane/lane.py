@@ -14,7 +14,7 @@ from gateway.lane.client import Client
 from gateway.lane.handover import HandedStream, HandedTlsStream
 from gateway.lane.heads import RequestHeads
 from gateway.lane.reactor import Reactor
-from gateway.lane.tls import Handshakes, TlsClient
+from gateway.lane.tls import TlsClient
 from gateway.lane.upstream import Pools
 from gateway.lane.wheel import Timed, Wheel
 from gateway.leases import LeaseBook
@@ -61,7 +61,7 @@ class Lane:
         self.report = report
         self._hand = hand
         self._emptied = emptied
-        self._handshakes = None if tls is None else Handshakes(tls)
+        self._tls = tls
         self.access = AccessLog()
         self._index = Index(catalogue_now())
         self.limits: Limits = self._index.catalogue.limits
@@ -111,9 +111,9 @@ class Lane:
         self.reactor.soon(self.accept)
 
     def _client(self, sock: socket.socket, peer: str) -> Client:
-        if self._handshakes is None:
+        if self._tls is None:
             return Client(self, sock, peer)
-        return TlsClient(self, sock, peer, self._handshakes)
+        return TlsClient(self, sock, peer, self._tls)
 
     def closed(self, client: Client, sock: socket.socket) -> None:
         """A connection has ended."""
@@ -136,7 +136,7 @@ class Lane:
 
     def handed(self, client: Client, *, for_good: bool) -> HandedStream:
         """A stream to hypercorn for a connection."""
-        kind = HandedStream if self._handshakes is None else HandedTlsStream
+        kind = HandedStream if self._tls is None else HandedTlsStream
         stream = kind(client, for_good=for_good)
         self._hand(stream)
         return stream

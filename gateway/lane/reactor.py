@@ -17,7 +17,7 @@ from collections.abc import Callable
 BUDGET = 32
 """Events, and continuations, of one turn."""
 TURN = 0.0005
-"""Seconds after which a turn leaves the rest of its events to the next one. Trio tasks are late by two turns: with 32
+"""Seconds after which a turn leaves the rest of its work to the next one. Trio tasks are late by two turns: with 32
 events and no such limit by 7 ms."""
 MOMENT = 0.001
 """Seconds; what epoll can wait for at least."""
@@ -106,12 +106,15 @@ class Reactor:
         self._turning = True
         self.turns += 1
         any_events = bool(events)
+        until = self.now + TURN
         continued = min(len(self._soon), BUDGET)
         for _ in range(continued):
             self._soon.popleft()()
+            if time.monotonic() >= until:
+                break
         while self._later and self._later[0][0] <= self.now:
             self._later.popleft()[1]()
-        self._tell(events, self.now + TURN)
+        self._tell(events, until)
         if not events:
             # A number may be given to another socket only when no event of the old one is left.
             while self._closing:

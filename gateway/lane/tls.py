@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 MOST_HANDSHAKE = 64 * 1024
 """Bytes from a client until its handshake is complete; usual are less than 2,000."""
 HANDSHAKE_READ = 16 * 1024
-SHAKES = 4
-"""Steps of handshakes in one turn of the reactor: one may be a signature, with a 4,096-bit RSA key about 4 ms."""
 _CLOSED, _LINGER = Mode.CLOSED, Mode.LINGER
 USE_HTTPS = Refused(Situation.BROKEN_HEAD, "this port speaks TLS: use https://")
 
@@ -152,14 +150,13 @@ class SealedOutbox(Outbox):
 class TlsClient(Client):
     """A client's connection that begins with a handshake, within the time limit of a head."""
 
-    __slots__ = ("_came", "_handshakes", "_outbox", "_session")
+    __slots__ = ("_came", "_outbox", "_session")
 
-    def __init__(self, lane: "Lane", sock: socket.socket, peer: str, handshakes: "Handshakes") -> None:
-        session = self._session = Session(sock, handshakes.context)
+    def __init__(self, lane: "Lane", sock: socket.socket, peer: str, context: ssl.SSLContext) -> None:
+        session = self._session = Session(sock, context)
         outbox = self._outbox = SealedOutbox(sock, session)
         super().__init__(lane, sock, peer, recv=session.recv, out=outbox)
         self.deadline = lane.reactor.now + lane.limits.head
-        self._handshakes = handshakes
         self._came = 0
 
     @property
@@ -206,18 +203,15 @@ class TlsClient(Client):
         self._lane.reactor.soon(self.read)
 
     def _shake(self) -> bool:
-        """Go on with the handshake; is it complete?"""
+        """Go on with the handshake; is it complete? A step may be a signature, with a 4,096-bit RSA key about 4 ms: a
+        turn of the reactor ends with it."""
         session = self._session
         while not session.shaken:
-            if not self._handshakes.may_step(self._lane.reactor.turns):
-                self._lane.reactor.soon(self.read)
-                return False
             try:
                 data = self._sock.recv(HANDSHAKE_READ)
                 self._came += len(data)
                 if not data or self._came > MOST_HANDSHAKE:
                     raise Broken
-                self._handshakes.steps += 1
                 self._outbox.send_as_it_is(session.shake(data))
             except BlockingIOError:
                 return False
@@ -252,18 +246,3 @@ class TlsClient(Client):
         if self.mode is Mode.IDLE and not self._buffer:
             self._outbox.send_as_it_is(self._session.farewell())
         super().expire()
-
-
-class Handshakes:
-    """The context of all connections of a worker. ``steps``: of handshakes, in this turn of the reactor."""
-
-    def __init__(self, context: ssl.SSLContext) -> None:
-        self.context = context
-        self._turn = -1
-        self.steps = 0
-
-    def may_step(self, turn: int) -> bool:
-        """Is there room for one more in this turn of the reactor?"""
-        if turn != self._turn:
-            self._turn, self.steps = turn, 0
-        return self.steps < SHAKES

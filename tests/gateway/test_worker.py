@@ -230,6 +230,13 @@ async def serve(
     reactor.aclose()
 
 
+async def test_a_worker_does_not_need_epoll_to_be_loaded() -> None:
+    without = "import select; [delattr(select, name) for name in dir(select) if name.lower().startswith('epoll')]"
+    command = [sys.executable, "-P", "-c", f"{without}; import gateway.__main__, gateway.stock"]
+    with trio.fail_after(30):
+        await trio.run_process(command)  # noqa: TID251 (a process of its own, because what is imported stays)
+
+
 async def read_until_cut(client: Connection) -> bytes:
     """What came before the connection was broken off, which it must be."""
     received = b""

@@ -226,6 +226,10 @@ class Place:
         """A client's connection."""
         return Connection.open(self.port, tls=TLS.get())
 
+    async def plain(self) -> trio.SocketStream:
+        """A connection without TLS, for bytes and for what only a socket can do."""
+        return await trio.open_tcp_stream("127.0.0.1", self.port)
+
     async def raw(self) -> trio.abc.Stream:
         """The same without any knowledge of HTTP."""
         if TLS.get():

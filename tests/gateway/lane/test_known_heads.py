@@ -30,7 +30,7 @@ def behind(request: bytes, *lines: str) -> bytes:
     return request.replace(b"\r\n\r\n", more + b"\r\n\r\n", 1)
 
 
-async def statuses(stream: trio.SocketStream, *requests: bytes) -> list[int]:
+async def statuses(stream: trio.abc.Stream, *requests: bytes) -> list[int]:
     """One after the other."""
     found = []
     for request in requests:

@@ -97,9 +97,9 @@ async def test_a_stream_arrives_as_it_was_sent_with_the_servers_own_framing() ->
 
 
 @pytest.mark.usefixtures("plain_and_tls")
-async def test_hundreds_of_alternations_between_the_lane_and_quart_on_one_connection() -> None:
+async def test_a_thousand_alternations_between_the_lane_and_quart_on_one_connection() -> None:
     async with lane() as it, it.open() as client:
-        for number in range(500):
+        for number in range(1000):
             assert (await client.ask("GET", "/health")).body == b"OK"
             assert (await client.ask("POST", CHAT, {"model": "m", "n": number})).json["n"] == number
         assert it.server.accepts == 1
@@ -696,6 +696,17 @@ async def test_who_is_too_slow_is_cut_off(sent: bytes, end: bytes) -> None:
                 said = b"reset"
         await it.wait(lambda: not it.lane.clients)
         assert said[:12] == end
+
+
+async def test_the_limit_of_an_idle_connection_holds_after_a_long_request_too() -> None:
+    async def slow(peer: Peer, request: Request) -> None:
+        await trio.sleep(0.6)  # the wheel has put a connection without a deadline as far away as it can
+        await echo(peer, request)
+
+    async with lane(slow, wire=QUICK) as it, it.open() as client:
+        assert (await client.ask("POST", CHAT, BODY)).status == 200
+        with trio.fail_after(PATIENCE):
+            assert await client.stream.receive_some() == b""
 
 
 async def test_a_model_server_that_does_not_accept_is_given_up() -> None:

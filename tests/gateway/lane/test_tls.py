@@ -396,19 +396,8 @@ async def test_tls_1_1_is_refused_with_an_alert_that_says_so() -> None:
         await it.wait(lambda: not it.lane.clients)
 
 
-async def test_many_handshakes_at_once_are_a_few_at_a_time_and_all_succeed() -> None:
-    most = 0
+async def test_many_handshakes_at_once_all_succeed() -> None:
     async with lane() as it:
-        shakes = it.lane._handshakes
-        assert shakes is not None
-        may_step = shakes.may_step
-
-        def watched(turn: int) -> bool:
-            nonlocal most
-            most = max(most, shakes.steps)
-            return may_step(turn)
-
-        shakes.may_step = watched  # type: ignore[method-assign]
 
         async def talk() -> None:
             async with it.open() as client:
@@ -417,7 +406,6 @@ async def test_many_handshakes_at_once_are_a_few_at_a_time_and_all_succeed() -> 
         async with trio.open_nursery() as nursery:
             for _ in range(100):
                 nursery.start_soon(talk)
-        assert most == tls.SHAKES
 
 
 async def test_a_connection_that_waits_for_its_first_request_has_the_time_of_an_idle_one() -> None:
