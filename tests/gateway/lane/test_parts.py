@@ -237,6 +237,16 @@ def test_an_answer_passes_as_it_came_but_for_hop_by_hop_headers() -> None:
     assert (old.text(5, close=False), old.keep_alive) == (b"HTTP/1.1 200 OK\r\nContent-Length: 5" + END, False)
 
 
+def test_an_answer_that_differs_before_or_behind_its_length_is_another_one() -> None:
+    plain = b"HTTP/1.1 200 OK\r\nX-Before: 1\r\nContent-Length: 5\r\nX-Behind: 1"
+    known, _ = answer_head(plain)
+    assert known.again(plain + END + b"hello") == (5, len(plain + END))
+    for other in (b"X-Before: 2", b"X-Behind: 2", b"Connection: close"):
+        changed = plain.replace(other[:8] + b": 1" if other.startswith(b"X-") else b"X-Behind: 1", other)
+        assert changed != plain
+        assert known.again(changed + END + b"hello") is None
+
+
 def test_a_stream_asks_proxies_not_to_hold_it_back() -> None:
     stream = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked"
     found, _ = answer_head(stream)
