@@ -1,7 +1,7 @@
 """One line for each request, written many at a time: Python's logging costs as much as the request itself.
 
 Lines look like those of the logging module, and follow its level. No query and no headers, which may carry
-secrets. Called by ``lane.py``, which flushes four times a second.
+secrets. Called by ``exchange.py``; ``lane.py`` flushes four times a second.
 """
 
 import contextlib

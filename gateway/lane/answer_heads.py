@@ -1,6 +1,6 @@
 """Heads of model servers' answers: checked, then passed on as they came, but for hop-by-hop headers (RFC 9112).
 
-Called by ``exchange.py``.
+Called by ``exchange.py``, over the ``AnswerHeads`` of its pool.
 """
 
 import re
@@ -36,6 +36,32 @@ class AnswerHead(Form):
         """What the client gets, with the empty line."""
         text = (self.down or self).filled(length)
         return text[: -len(END)] + b"\r\nconnection: close" + END if close else text
+
+
+class AnswerHeads:
+    """Those of one pool: the last one is probably the next one's too. Mirror: ``heads.py`` for requests."""
+
+    def __init__(self) -> None:
+        self._last: AnswerHead | None = None
+
+    def find(self, data: bytes) -> tuple[AnswerHead | None, int | None, int]:
+        """The head that ``data`` begins with, the length of the body, and where that begins. No head: it has not come
+        yet, and interim answers end where it will begin. ``NotAnAnswer``."""
+        if self._last is not None:
+            found = self._last.again(data)
+            if found is not None:
+                return self._last, *found
+        start = 0
+        while (end := data.find(END, start)) >= 0 and end - start <= MOST_ANSWER_HEAD:
+            head, length = answer_head(data[start:end])
+            begun, start = start, end + len(END)
+            if not 100 <= head.status < 200:
+                if end - begun <= MOST_KNOWN:
+                    self._last = head
+                return head, length, start
+        if len(data) - start > MOST_ANSWER_HEAD:
+            raise NotAnAnswer("its head is too large")
+        return None, None, start
 
 
 def answer_head(raw: bytes) -> tuple[AnswerHead, int | None]:

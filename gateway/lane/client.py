@@ -1,6 +1,6 @@
-"""One client's connection: its requests are found in what arrives, and each goes to the lane or to hypercorn.
+"""What a client says: its requests are found in what arrives, and each goes to the lane or to hypercorn.
 
-A synchronous machine over one non-blocking socket; it needs no trio, and in tests no socket either::
+A synchronous machine on top of ``connection.py``::
 
     IDLE ── head of an inference request ──▶ BODY ──▶ BUSY (an exchange) ──▶ IDLE
     IDLE ── any other head ──▶ HANDED (hypercorn answers this request) ──▶ IDLE
@@ -13,19 +13,13 @@ request of the lane, ``handover.py`` for hypercorn's. Owner: ``lane.py``.
 
 import math
 import socket
-import struct
-from collections.abc import Callable
-from enum import Enum, auto
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gateway.lane.chunks import Chunks, NotChunked
+from gateway.lane.connection import Connection, Mode
 from gateway.lane.exchange import Exchange
 from gateway.lane.form import END
 from gateway.lane.heads import MOST_HEAD, AmbiguousLength, RequestHead, body_of
-from gateway.lane.outbox import Outbox
-from gateway.lane.reactor import HUNG_UP, READABLE, WRITABLE
-from gateway.lane.upstream import READ, READS
-from gateway.lane.wheel import HORIZON
 from gateway.refusals import Refused, Situation
 
 if TYPE_CHECKING:
@@ -42,60 +36,18 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 TOO_SLOW = Refused(Situation.TOO_SLOW, "the rest of the request did not come in time")
 TOO_LARGE = Refused(Situation.HEAD_TOO_LARGE, f"the head of the request is larger than {MOST_HEAD} bytes")
 AMBIGUOUS = Refused(Situation.BROKEN_HEAD, "the request has both a Content-Length and a Transfer-Encoding")
-LINGER = 2.0
-"""Seconds for what a client still sends after its last answer."""
-_RESET = struct.pack("ii", 1, 0)
-"""Linger for no time: the other side gets a reset, never a clean end."""
-
-
-class Mode(Enum):
-    """What a connection is at."""
-
-    IDLE = auto()
-    BODY = auto()
-    BUSY = auto()
-    HANDED = auto()
-    TUNNEL = auto()
-    LINGER = auto()
-    CLOSED = auto()
-
-
 _IDLE, _BODY, _BUSY, _HANDED, _TUNNEL, _LINGER, _CLOSED = Mode
-# A member of an enumeration costs more to look up than a global, and these are looked up for each request.
+# As in connection.py: globals are cheaper than members.
 
 
-class Client:
-    """``peer``: its address as text. ``deadline``: what the wheel looks at. ``recv``, ``out``: the two directions of
-    a connection that is not plain (``tls.py``)."""
+class Client(Connection):
+    """One connection; see ``Connection`` for the arguments."""
 
-    __slots__ = (
-        "_body", "_buffer", "_closing", "_ends", "_exchange", "_head", "_hung_up", "_lane", "_missing", "_out",
-        "_recv", "_scanned", "_sock", "_stream", "_unread", "deadline", "mode", "peer", "send", "when_sent",
-    )  # fmt: skip
+    __slots__ = ("_body", "_ends", "_exchange", "_head", "_missing", "_scanned", "_stream")
 
-    def __init__(
-        self,
-        lane: "Lane",
-        sock: socket.socket,
-        peer: str,
-        *,
-        recv: Callable[[int], bytes] | None = None,
-        out: Outbox | None = None,
-    ) -> None:
-        self._lane = lane
-        self._sock = sock
-        self._recv = sock.recv if recv is None else recv
-        self.peer = peer
-        self.mode = _IDLE
-        self.deadline = lane.reactor.now + lane.limits.idle
-        self._buffer = bytearray()
+    def __init__(self, lane: "Lane", sock: socket.socket, peer: str, **directions: Any) -> None:
+        super().__init__(lane, sock, peer, **directions)
         self._scanned = 0
-        out = self._out = Outbox(sock) if out is None else out
-        self.send = out.send
-        self.when_sent = out.when_sent
-        self._closing = False
-        self._hung_up = False
-        self._unread = False
         self._exchange: Exchange | None = None
         self._head: RequestHead | None = None
         self._body: list[bytes] = []
@@ -103,51 +55,15 @@ class Client:
         self._stream: HandedStream | None = None
         self._ends: Chunks | int = 0
 
-    # -------------------------------------------------------------- what the reactor says
-
-    def ready(self, mask: int) -> None:
-        """Something happened on the socket."""
-        if self._out.waiting and mask & WRITABLE:
-            self._flush()
-        if mask & READABLE:
-            if mask & HUNG_UP:
-                self._hung_up = True
-            self.read()
-
-    def read(self) -> None:
-        """Take what there is, a bounded amount in one go."""
-        for _ in range(READS):
-            if self.mode is _CLOSED:
-                return
-            if self.mode is not _IDLE and self._is_full():
-                self._unread = True
-                if self._hung_up:
-                    self.gone()
-                return
-            try:
-                data = self._recv(READ)
-            except BlockingIOError:
-                return
-            except OSError:
-                data = b""
-            if not data:
-                self.gone()
-                return
-            self._received(data)
-            if len(data) < READ and not self._hung_up:
-                return
-        self._lane.reactor.soon(self.read)
+    # -------------------------------------------------------------- what the connection asks
 
     def _is_full(self) -> bool:
         if self.mode in (_HANDED, _TUNNEL) and self._stream is not None and self._stream.waiting > MOST_HANDED:
             return True
         return len(self._buffer) > MOST_PIPELINED
 
-    def read_on(self) -> None:
-        """There is room again for what was left in the kernel."""
-        if self._unread:
-            self._unread = False
-            self._lane.reactor.soon(self.read)
+    def _is_in_body(self) -> bool:
+        return self.mode is _HANDED and self._stream is not None and not self._stream.complete
 
     def _received(self, data: bytes) -> None:
         mode = self.mode
@@ -191,7 +107,7 @@ class Client:
         end = buffer.find(END, self._scanned)
         if end < 0:
             if not self._scanned:
-                self._set_deadline(self._lane.limits.head)
+                self.limit_time(self._lane.limits.head)
             self._scanned = max(1, len(buffer) - len(END) + 1)
             if len(buffer) > MOST_HEAD:
                 self._refuse(TOO_LARGE)
@@ -229,7 +145,7 @@ class Client:
     def _await_body(self, head: RequestHead, begun: bytes, missing: int) -> None:
         self.mode = _BODY
         self._body, self._missing = [begun], missing
-        self._set_deadline(self._lane.limits.body)
+        self.limit_time(self._lane.limits.body)
         if head.expects and not begun:
             self.send(CONTINUE)
 
@@ -271,14 +187,12 @@ class Client:
             self.close_when_sent()
 
     def _idle(self) -> None:
-        self.deadline = self._lane.reactor.now + self._lane.limits.idle
+        self.limit_time(self._lane.limits.idle)
         if self._out.waiting:
             # Whoever does not read his answers gets no further ones.
             self.mode = _BUSY
             self._out.when_sent(self._answers_taken)
             return
-        if self._lane.limits.idle < HORIZON:
-            self._lane.hurry(self)
         self.mode = _IDLE
         self._scanned = 0
         if self._buffer or self._unread:
@@ -319,7 +233,7 @@ class Client:
             return
         self.mode = _HANDED
         self._ends = ends
-        self._set_deadline(self._lane.limits.body)
+        self.limit_time(self._lane.limits.body)
         if self._stream is None or self._stream.closed:
             self._stream = self._lane.handed(self, for_good=False)
         start = end + len(END)
@@ -374,71 +288,26 @@ class Client:
     # -------------------------------------------------------------- ends
 
     def close_when_sent(self) -> None:
-        """A clean end behind the last answer, if the client takes it."""
-        self._closing = True
+        """As ``Connection`` says; the exchange has said its last."""
         self._exchange = None
-        if self.mode is _CLOSED:
-            return
-        if self._out.waiting:
-            self.deadline = self._lane.reactor.now + self._lane.limits.idle
-        else:
-            self._finish()
-
-    def _flush(self) -> None:
-        if not self._out.flush():
-            self.gone()
-        elif self._closing and not self._out.waiting:
-            self._finish()
-
-    def _finish(self) -> None:
-        in_body = self.mode is _HANDED and self._stream is not None and not self._stream.complete
-        if not self._buffer and not self._unread and not in_body:
-            self.close()
-            return
-        # It still sends: a close would be a reset, and take the answer with it.
-        self.mode = _LINGER
-        self._closing = False
-        self._buffer.clear()
-        try:
-            self._sock.shutdown(socket.SHUT_WR)
-        except OSError:
-            self.close()
-            return
-        self._set_deadline(LINGER)
-        self.read_on()
+        super().close_when_sent()
 
     def gone(self) -> None:
-        """The client has left, or is given up."""
+        """As ``Connection`` says, and nothing goes on for it."""
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.client_gone()
-        self.close()
-
-    def abort(self) -> None:
-        """End it so that nobody can take it for a clean end; what was sent before may arrive or not."""
-        if self.mode is not _CLOSED:
-            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-            self.gone()
+        super().gone()
 
     def close(self) -> None:
-        """At once; more than once does nothing."""
-        if self.mode is _CLOSED:
-            return
-        self.mode = _CLOSED
+        """As ``Connection`` says."""
         self._exchange = None
-        self._buffer.clear()
-        self._lane.closed(self, self._sock)
-        if self._stream is not None:
+        if self._stream is not None and self.mode is not _CLOSED:
             self._stream.push_end()
-        self._out.drop()
-
-    def end_if_idle(self) -> None:
-        """The worker drains: no further request is expected."""
-        if self.mode is _IDLE and not self._buffer:
-            self.close_when_sent()
+        super().close()
 
     def expire(self) -> None:
-        """Called by the wheel."""
+        """As ``Connection`` says."""
         if self.mode is _BUSY and self._exchange is not None:
             self._exchange.expire()
         elif self.mode is _BODY or (self.mode is _IDLE and self._buffer):
@@ -447,19 +316,3 @@ class Client:
             self.abort()
         else:
             self.close()
-
-    def _set_deadline(self, seconds: float) -> None:
-        self.deadline = self._lane.reactor.now + seconds
-        self._lane.wheel.sooner(self)
-
-    # -------------------------------------------------------------- what hypercorn asks of a socket
-
-    @property
-    def alpn(self) -> str | None:
-        """The protocol that was agreed on; nobody did."""
-        return None
-
-    @property
-    def sock(self) -> socket.socket:
-        """For the addresses of both ends."""
-        return self._sock

@@ -19,13 +19,12 @@ from typing import TYPE_CHECKING
 from gateway import filters
 from gateway.exchange import Record
 from gateway.lane.answer import Answer
-from gateway.lane.answer_heads import MOST_ANSWER_HEAD, MOST_KNOWN, AnswerHead, NotAnAnswer, answer_head
+from gateway.lane.answer_heads import AnswerHead, NotAnAnswer
 from gateway.lane.chunks import NotChunked
 from gateway.lane.form import END
 from gateway.lane.heads import RequestHead
 from gateway.lane.sides import Side
 from gateway.lane.upstream import Pool, Upstream
-from gateway.lane.wheel import HORIZON
 from gateway.leases import Held
 from gateway.loading import COMMENT, HEAD
 from gateway.refusals import Refused, RefusedError, Situation, refuse
@@ -165,7 +164,7 @@ class Exchange:
         assert self._pool is not None
         self._phase = _CONNECTING
         assert self._record.model is not None
-        self._limit_time(self._record.model.connect or math.inf)
+        self._client.limit_time(self._record.model.connect or math.inf)
         self._up = self._pool.open(self)
 
     def connected(self) -> None:
@@ -178,7 +177,7 @@ class Exchange:
         assert self._record.model is not None
         self._phase = _WAITING
         limit = self._record.model.first_byte
-        self._answer_by = monotonic() + limit if limit else math.inf
+        self._answer_by = self._lane.reactor.now + limit if limit else math.inf
         self._comment_later()
         head, body = self._head, self._body
         peer = self._client.peer.encode("latin-1")
@@ -192,37 +191,20 @@ class Exchange:
         if self._answer is not None:
             self._relay(self._answer, data)
             return
-        pool = self._pool
-        assert pool is not None
-        known = pool.known_head
-        if known is not None and not self._received:
-            found = known.again(data)
-            if found is not None:
-                length, start = found
-                self._begin_answer(known, length, data, start)
-                return
+        assert self._pool is not None
         data = self._received + data if self._received else data
-        while True:
-            end = data.find(END)
-            if max(end, 0) > MOST_ANSWER_HEAD or (end < 0 and len(data) > MOST_ANSWER_HEAD):
-                self._fail("the head of the model server's answer is too large")
-                return
-            if end < 0:
-                self._received = data
-                return
-            try:
-                head, length = answer_head(data[:end])
-            except NotAnAnswer as error:
-                self._fail(f"the model server's answer is not HTTP: {error}")
-                return
-            start = end + len(END)
-            if not 100 <= head.status < 200:
-                break
-            data = data[start:]
-        self._received = b""
-        if end <= MOST_KNOWN:
-            pool.known_head = head
-        self._begin_answer(head, length, data, start)
+        try:
+            head, length, start = self._pool.heads.find(data)
+        except NotAnAnswer as error:
+            self._fail(f"the model server's answer is not HTTP: {error}")
+            return
+        if head is not None:
+            self._received = b""
+            self._begin_answer(head, length, data, start)
+            return
+        self._received = data[start:]
+        # Who has given an interim answer has got the request, so nobody else gets it.
+        self._retried = self._retried or start > 0
 
     def _begin_answer(self, head: AnswerHead, length: int | None, data: bytes, start: int) -> None:
         """``data``: the head, and what there is of the body from ``start`` on."""
@@ -307,21 +289,15 @@ class Exchange:
         if not stream and self._answer_by == math.inf:
             self._client.deadline = math.inf
             return
-        now = monotonic()
-        comment = now + self._lane.limits.keep_alive_after if stream else math.inf
-        self._limit_time(min(comment, self._answer_by) - now)
-
-    def _limit_time(self, seconds: float) -> None:
-        self._client.deadline = monotonic() + seconds
-        if seconds < HORIZON:
-            self._lane.hurry(self._client)
+        comment = self._lane.limits.keep_alive_after if stream else math.inf
+        self._client.limit_time(min(comment, self._answer_by - self._lane.reactor.now))
 
     def expire(self) -> None:
         """The wheel says that the client's deadline is over."""
         if self._phase is _CONNECTING:
             self._drop_up()
             self._fail("the model server does not accept connections")
-        elif self._phase is _WAITING and monotonic() >= self._answer_by:
+        elif self._phase is _WAITING and self._lane.reactor.now >= self._answer_by:
             self._drop_up()
             self._tell(Refused(Situation.UPSTREAM_SLOW, "the model server did not begin to answer in time"))
         elif self._phase in (_QUEUED, _WAITING):

@@ -11,12 +11,13 @@ from collections.abc import Callable, Mapping
 
 from gateway.lane.access import AccessLog
 from gateway.lane.client import Client
+from gateway.lane.connection import Connection
 from gateway.lane.handover import HandedStream, HandedTlsStream
 from gateway.lane.heads import RequestHeads
 from gateway.lane.reactor import Reactor
 from gateway.lane.tls import TlsClient
 from gateway.lane.upstream import Pools
-from gateway.lane.wheel import Timed, Wheel
+from gateway.lane.wheel import Wheel
 from gateway.leases import LeaseBook
 from gateway.routing import ROUTES, Index, Route
 from protocol.catalogue import Catalogue, Limits
@@ -54,7 +55,7 @@ class Lane:
         self.detours: set[ModelId] = set()
         """Models whose servers the lane does not reach."""
         self.draining = False
-        self.clients: set[Client] = set()
+        self.clients: set[Connection] = set()
         self._listener = listener
         self._full = False
         self._catalogue_now = catalogue_now
@@ -115,7 +116,7 @@ class Lane:
             return Client(self, sock, peer)
         return TlsClient(self, sock, peer, self._tls)
 
-    def closed(self, client: Client, sock: socket.socket) -> None:
+    def closed(self, client: Connection, sock: socket.socket) -> None:
         """A connection has ended."""
         self.clients.discard(client)
         self.wheel.remove(client)
@@ -130,10 +131,6 @@ class Lane:
             self._full = False
             self.reactor.soon(self.accept)
 
-    def hurry(self, timed: Timed) -> None:
-        """Its deadline was moved to an earlier moment."""
-        self.wheel.sooner(timed)
-
     def handed(self, client: Client, *, for_good: bool) -> HandedStream:
         """A stream to hypercorn for a connection."""
         kind = HandedStream if self._tls is None else HandedTlsStream
@@ -143,7 +140,8 @@ class Lane:
 
     def tick(self) -> None:
         """Four times a second: time limits, leases that were parked for long enough, whoever was kept out, the log."""
-        self.wheel.advance(time.monotonic())
+        self.reactor.now = time.monotonic()  # it may have had no turn for long, if somebody else drives it
+        self.wheel.advance(self.reactor.now)
         self.book.sweep()
         self.access.flush()
         self._let_in()

@@ -31,7 +31,8 @@ Ready = Callable[[int], None]
 
 
 class Reactor:
-    """One for each worker. ``now``: ``time.monotonic()`` at the beginning of the turn; ``turns``: how many so far."""
+    """One for each worker. ``now``: ``time.monotonic()`` at the beginning of the turn, and what all time limits are
+    measured by; ``turns``: how many so far."""
 
     def __init__(self) -> None:
         self._epoll = select.epoll()

@@ -13,9 +13,14 @@ class Side(Protocol):
 
     peer: str
     deadline: float
+    """A reading of the reactor's clock; to move it to an earlier moment, ``limit_time``."""
 
     def send(self, data: bytes) -> bool:
         """Send, or keep; False as long as something is kept."""
+        ...
+
+    def limit_time(self, seconds: float) -> None:
+        """Call the exchange's ``expire`` in so many seconds, unless the limit is moved before."""
         ...
 
     def when_sent(self, call: Callable[[], None]) -> None:

@@ -11,9 +11,10 @@ import socket
 import ssl
 from typing import TYPE_CHECKING
 
-from gateway.lane.client import Client, Mode
+from gateway.lane.client import Client
+from gateway.lane.connection import READS, Mode
 from gateway.lane.outbox import Outbox
-from gateway.lane.upstream import READ, READS
+from gateway.lane.upstream import READ
 from gateway.refusals import Refused, Situation
 
 if TYPE_CHECKING:
@@ -221,7 +222,7 @@ class TlsClient(Client):
         if session.alpn == "h2":
             self._tunnel(b"")
         else:
-            self._set_deadline(self._lane.limits.idle)
+            self.limit_time(self._lane.limits.idle)
         return True
 
     def _failed(self, error: OSError) -> None:

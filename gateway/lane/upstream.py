@@ -12,7 +12,7 @@ from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
-from gateway.lane.answer_heads import AnswerHead
+from gateway.lane.answer_heads import AnswerHeads
 from gateway.lane.reactor import HUNG_UP, READABLE, WRITABLE, Reactor
 from gateway.lane.sides import Asker
 
@@ -22,9 +22,6 @@ MOST_IDLE = 512
 """Idle connections kept for one generation."""
 READ = 65536
 """More makes ``recv`` five times as expensive: the allocator asks the kernel for each buffer."""
-
-READS = 4
-"""Reads of a client in one go. Of a model server it is one: looking for the ends of its chunks takes 0.3 ms."""
 PACE = 0.001
 """Seconds between two reads of a stream: whoever sends more often is read, and passed on, in larger pieces. Without
 it 8 streams at full speed cost 10.6 µs a chunk, and their client as much again."""
@@ -147,7 +144,7 @@ class Upstream:
         self.read()
 
     def read(self) -> None:
-        """Pass on what there is, a bounded amount in one go."""
+        """Pass on what there is, one piece in one go: looking for the ends of the chunks in it takes up to 0.3 ms."""
         sock = self._sock
         if self.paused or sock is None:
             return
@@ -205,8 +202,7 @@ class Pool:
         self.base = base
         self._idle: list[Upstream] = []
         self.opened = 0
-        self.known_head: AnswerHead | None = None
-        """The last one, which the next answer probably has too."""
+        self.heads = AnswerHeads()
 
     def take(self, asker: Asker) -> Upstream | None:
         """An idle connection, at once."""

@@ -40,8 +40,8 @@ async def test_a_line_is_written_soon_after_its_request_although_no_other_follow
                 while not text:
                     await trio.sleep(0.005)
                     text = capsys.readouterr().err
-            # Twice as long for a machine that is busy with other tests.
-            assert time.monotonic() - ended < 2 * TICK + 0.1
+            # Ten times as long, for a machine that is busy with other tests.
+            assert time.monotonic() - ended < 10 * TICK
             match = LINE.fullmatch(text)
             assert match is not None, text
             assert match.groups()[:3] == ("127.0.0.1", str(status), str(len(answer.body)))

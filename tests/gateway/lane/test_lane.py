@@ -698,17 +698,6 @@ async def test_who_is_too_slow_is_cut_off(sent: bytes, end: bytes) -> None:
         assert said[:12] == end
 
 
-async def test_the_limit_of_an_idle_connection_holds_after_a_long_request_too() -> None:
-    async def slow(peer: Peer, request: Request) -> None:
-        await trio.sleep(0.6)  # the wheel has put a connection without a deadline as far away as it can
-        await echo(peer, request)
-
-    async with lane(slow, wire=QUICK) as it, it.open() as client:
-        assert (await client.ask("POST", CHAT, BODY)).status == 200
-        with trio.fail_after(PATIENCE):
-            assert await client.stream.receive_some() == b""
-
-
 async def test_a_model_server_that_does_not_accept_is_given_up() -> None:
     async with lane(model=cat.CatalogueModel(id=ModelId("m"), connect=0.5)) as it, it.open() as client:
         # TEST-NET-1 (RFC 5737): packets to it go nowhere, or there is no route.

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from gateway.lane import exchange as exchange_module
-from gateway.lane.client import LINGER, Mode
+from gateway.lane.client import Client
+from gateway.lane.connection import LINGER, Mode
 from gateway.lane.exchange import Phase
 from gateway.lane.lane import Lane
 from gateway.lane.reactor import HUNG_UP, READABLE, WRITABLE, Reactor
@@ -190,7 +190,9 @@ class World:
         self.sock = Script()
         self.listener.comers.append(self.sock)
         self.event(self.listener, READABLE)
-        (self.client,) = self.lane.clients
+        (client,) = self.lane.clients
+        assert isinstance(client, Client)
+        self.client = client
 
     def _empty(self) -> None:
         self.emptied.append(True)
@@ -264,9 +266,8 @@ class World:
 
 
 @pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+def world() -> Iterator[World]:
     made = World(cat.Limits(keep_alive_after=3.0, idle=10.0, head=4.0, body=6.0))
-    monkeypatch.setattr(exchange_module, "monotonic", lambda: made.reactor.now)
     yield made
     # A handler that does not hold to it would make the kernel's numbers ours.
     assert set(made.reactor.watched) <= {made.listener, made.sock, *made.reactor.opened}
@@ -517,6 +518,19 @@ def test_a_used_connection_that_ends_without_a_word_is_replaced_once(world: Worl
     world.check_over(closed=False)
 
 
+def test_a_used_connection_that_ends_behind_an_interim_answer_is_not_replaced(world: World) -> None:
+    world.says(world.sock, post(BODY))
+    world.link.grant(parkable=True)
+    world.event(world.up, WRITABLE)
+    world.says(world.up, ANSWER)
+    world.says(world.sock, post(BODY))
+    world.says(world.up, b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n")
+    world.ends(world.up)
+    assert len(world.reactor.opened) == 1, "the server has got the request"
+    assert b"HTTP/1.1 502" in world.sock.took
+    world.check_over(closed=False)
+
+
 @pytest.mark.parametrize("says", [b"", b"HTTP/1.1 408 Too slow\r\n\r\n"])
 def test_an_idle_connection_that_ends_or_says_something_is_not_used_again(world: World, says: bytes) -> None:
     world.to("WAITING", post(BODY))
@@ -632,8 +646,19 @@ def test_a_client_that_never_takes_its_answer_is_not_waited_for_for_ever(world: 
     else:
         world.says(world.up, ANSWER)
     assert world.state() == (Mode.BUSY, None)
-    # A wheel's round late at most, because nobody told it.
-    world.later(10.0 + 64)
+    world.later(9.75)
+    assert not world.sock.closed
+    world.later(0.75)
+    world.check_over(closed=True)
+
+
+def test_an_idle_connection_ends_in_time_after_a_request_without_a_limit_too(world: World) -> None:
+    world.to("RELAYING")
+    world.later(300)
+    world.says(world.up, b"0\r\n\r\n")
+    world.later(9.75)
+    assert not world.sock.closed
+    world.later(0.75)
     world.check_over(closed=True)
 
 

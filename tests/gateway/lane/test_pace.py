@@ -63,7 +63,7 @@ async def stream_of(client: Connection, many: int, end: str = "") -> bytes:
 
 
 async def test_twenty_thousand_chunks_arrive_unchanged_in_far_fewer_writes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.lane.client.Outbox", Counted)
+    monkeypatch.setattr("gateway.lane.connection.Outbox", Counted)
     Counted.writes = 0
     async with lane(fast) as it, it.open() as client:
         begun = time.monotonic()
