@@ -79,7 +79,16 @@ class App:
             guardian=guardian,
         )
         self.reload = Reload(options.sources, self)
-        self.questions = Questions(
+        self.questions = self._questions()
+        self.worker_socket = self._worker_socket()
+        self.hub = self._worker_hub()
+        self.worker_socket.send = self.hub.send
+        self.control = ControlHub(self._endpoint("control"), on_question=self.questions.ask)
+        self.workers = self._workers(sockets, options.log_level or settings.log_level, options.certificate)
+        self.loop.perform = Performer(self.processes, self.worker_socket, self.questions)
+
+    def _questions(self) -> Questions:
+        return Questions(
             self.instance,
             post=self.loop.post,
             resolve=self._resolve,
@@ -89,7 +98,9 @@ class App:
             explain=lambda call: status.explained(self.board, call),
             reload=self.reload.ask,
         )
-        self.worker_socket = WorkerSocket(
+
+    def _worker_socket(self) -> WorkerSocket:
+        return WorkerSocket(
             post=self.loop.post,
             resolve=self._resolve,
             upstream=self.processes.upstream,
@@ -98,11 +109,6 @@ class App:
             questions=self.questions,
             revision=lambda: self.revision,
         )
-        self.hub = self._worker_hub()
-        self.worker_socket.send = self.hub.send
-        self.control = ControlHub(self._endpoint("control"), on_question=self.questions.ask)
-        self.workers = self._workers(sockets, options.log_level or settings.log_level, options.certificate)
-        self.loop.perform = Performer(self.processes, self.worker_socket, self.questions)
 
     def _worker_hub(self) -> WorkerHub:
         return WorkerHub(
