@@ -27,6 +27,8 @@ def main(arguments: list[str]) -> int:
     # For measurements: the supervisor does not say it, the environment may.
     parser.add_argument("--driver", choices=sorted(DRIVERS), default=os.environ.get(DRIVER, "guest"))
     found = parser.parse_args(arguments)
+    if found.driver not in DRIVERS:
+        parser.error(f"{DRIVER}={found.driver}: expected one of {', '.join(DRIVERS)}")
     _take_all_descriptors()
     # SIGABRT is how the supervisor ends a worker that hangs: the stacks show where.
     faulthandler.enable()

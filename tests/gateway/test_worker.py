@@ -5,6 +5,7 @@ server, as on systems without epoll. All have to behave the same.
 Only the supervisor is a fake (``FakeSupervisor``): it hands out leases on one model server and keeps count.
 """
 
+import os
 import secrets
 import signal
 import socket
@@ -235,6 +236,17 @@ async def test_a_worker_does_not_need_epoll_to_be_loaded() -> None:
     command = [sys.executable, "-P", "-c", f"{without}; import gateway.__main__, gateway.stock"]
     with trio.fail_after(30):
         await trio.run_process(command)  # noqa: TID251 (a process of its own, because what is imported stays)
+
+
+async def test_an_unknown_driver_of_the_lane_is_told() -> None:
+    words = ["--slot=0", "--fd=0", "--lifeline=0", "--workers-endpoint=x", "--events-endpoint=x"]
+    env = {**os.environ, "SWAPYARD_LANE_DRIVER": "horse"}
+    with trio.fail_after(30):
+        done = await trio.run_process(  # noqa: TID251 (a process of its own, because it reads the environment)
+            [sys.executable, "-P", "-m", "gateway", *words], capture_stderr=True, check=False, env=env
+        )
+    assert done.returncode == 2
+    assert b"SWAPYARD_LANE_DRIVER=horse: expected one of guest, task" in done.stderr
 
 
 async def read_until_cut(client: Connection) -> bytes:

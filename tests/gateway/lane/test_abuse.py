@@ -23,6 +23,7 @@ from wsproto.events import AcceptConnection, CloseConnection, Event, TextMessage
 from wsproto.events import Request as Upgrade
 
 from protocol import catalogue as cat
+from supervisor.listen import set_stall_timeout
 from tests.gateway.lane.test_lane import BODY, CHUNKED, GET, STREAM, answers, post, silent, to_end, until_cut
 from tests.support.lane import CHAT, PATIENCE, Peer, Place, Request, lane
 
@@ -150,6 +151,26 @@ async def test_a_head_that_never_ends_is_refused_however_slowly_it_comes() -> No
                 received = await to_end(stream)
         assert received.startswith(b"HTTP/1.1 431")
         assert not it.server.requests
+
+
+@pytest.mark.usefixtures("both_ways")
+async def test_who_takes_nothing_of_a_stream_is_dropped_in_time() -> None:
+    async def endless(peer: Peer, _: Request) -> None:
+        await peer.send(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
+        while True:
+            await peer.send(b"2000\r\n" + bytes(0x2000) + b"\r\n")
+
+    async with lane(endless) as it, it.open() as other:
+        # As the supervisor sets it, from gateway.clientStallTimeout.
+        set_stall_timeout([it.lane._listener], 1.0)
+        stream = await it.plain()
+        async with stream:
+            await stream.send_all(post(STREAM))
+            await it.wait(lambda: it.link.out)
+            await it.wait(lambda: not it.link.out)
+            (row,) = it.link.rows
+            assert row.error == "the client left"
+        assert (await other.ask("GET", "/health")).status == 200
 
 
 @pytest.mark.usefixtures("both_ways")

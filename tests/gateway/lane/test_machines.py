@@ -4,6 +4,7 @@ No trio and no kernel: each step is one event, and after each the states are loo
 """
 
 import errno
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -672,6 +673,12 @@ def test_a_draining_worker_lets_an_answer_that_is_taken_slowly_arrive(world: Wor
     assert world.sock.took == ANSWER
     world.check_over(closed=True)
     assert len(world.emptied) == 1
+
+
+def test_a_tick_sets_the_clock_of_a_reactor_that_had_no_turn_for_long(world: World) -> None:
+    begun = time.monotonic()
+    world.lane.tick()
+    assert world.reactor.now >= begun
 
 
 def test_an_upgrade_is_a_tunnel_to_the_end(world: World) -> None:
