@@ -369,9 +369,11 @@ async def test_a_handshake_without_an_end_is_not_read_for_ever() -> None:
     async with lane() as it:
         stream = await trio.open_tcp_stream(HOST, it.port)
         async with stream:
-            for start in range(0, len(message), 16384):
-                fragment = message[start : start + 16384]
-                await stream.send_all(b"\x16\3\1" + len(fragment).to_bytes(2, "big") + fragment)
+            # The lane may close before the last record is on its way: then the rest cannot be sent.
+            with contextlib.suppress(trio.BrokenResourceError):
+                for start in range(0, len(message), 16384):
+                    fragment = message[start : start + 16384]
+                    await stream.send_all(b"\x16\3\1" + len(fragment).to_bytes(2, "big") + fragment)
             assert await closed(stream) == b""
         await it.wait(lambda: not it.lane.clients)
 
