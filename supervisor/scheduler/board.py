@@ -8,14 +8,14 @@ costs the same however many requests wait for other models.
 import heapq
 from collections import OrderedDict
 from collections.abc import Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from protocol.ids import CallId, LeaseId, ModelId, WorkerId
 from supervisor.scheduler.phases import RUNNING, Phase
 from supervisor.scheduler.state import Lease, ModelState, Plan, Rules, StandingClaim, Waiter
 
 _K = TypeVar("_K")
-_V = TypeVar("_V")
+_Inner = TypeVar("_Inner", bound=dict[Any, Any])
 
 
 class Board:
@@ -52,14 +52,18 @@ class Board:
     def add_waiter(self, waiter: Waiter) -> None:
         """Queue it."""
         self.waiters[waiter.call] = waiter
-        self.models[waiter.model].waiting[waiter.call] = waiter
+        model = self.models[waiter.model]
+        model.waiting[waiter.call] = waiter
+        model.callers.setdefault(waiter.caller, OrderedDict())[waiter.call] = waiter
         if waiter.worker is not None:
             self.calls_by_worker.setdefault(waiter.worker, {})[waiter.call] = None
 
     def remove_waiter(self, waiter: Waiter) -> None:
         """Take it out of the queue, whatever becomes of it."""
         del self.waiters[waiter.call]
-        del self.models[waiter.model].waiting[waiter.call]
+        model = self.models[waiter.model]
+        del model.waiting[waiter.call]
+        _discard(model.callers, waiter.caller, waiter.call)
         if waiter.worker is not None:
             _discard(self.calls_by_worker, waiter.worker, waiter.call)
 
@@ -162,7 +166,7 @@ class Board:
         return next(iter(self.models[model].waiting.values()))
 
 
-def _discard(index: dict[_K, dict[_V, None]], key: _K, value: _V) -> None:
+def _discard(index: dict[_K, _Inner], key: _K, value: Any) -> None:
     del index[key][value]
     if not index[key]:
         del index[key]

@@ -7,7 +7,6 @@ policy asks for it, one stands at a time. Called by ``core.py``: ``make`` for th
 """
 
 from dataclasses import replace
-from itertools import islice
 
 from protocol.ids import ModelId, Refusal
 from supervisor.scheduler.contracts import Blocked, Evict, Never, Standing, Verdict
@@ -43,8 +42,7 @@ class Claims:
         if model is None or not model.waiting:
             self._end(claim, "nobody waits for it any more")
         elif model.phase is Phase.READY:
-            for waiter in list(islice(model.waiting.values(), max(0, model.free))):
-                self._steps.grant(waiter)
+            self._steps.serve(model, model.free)
             self._end(claim, "served")
         elif model.phase is Phase.STOPPED:
             self._advance(claim, model)

@@ -5,11 +5,11 @@ phase table. Both are pure: no I/O, no clock, no random, bounded time. The core 
 executes every answer itself. How to write one: ``design.md``.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
-from protocol.ids import CallId, ModelId
+from protocol.ids import CallId, LeaseId, ModelId
 from supervisor.scheduler.events import Event, Snapshot
 from supervisor.scheduler.phases import Phase
 
@@ -55,7 +55,7 @@ Models = Mapping[ModelId, Declared]
 
 @dataclass(frozen=True, slots=True)
 class Serve:
-    """Grant up to ``count`` waiting requests of a ready model, oldest first."""
+    """Grant up to ``count`` waiting requests of a ready model: oldest first, or as an ``Accounting`` policy picks."""
 
     model: ModelId
     count: int
@@ -131,6 +131,38 @@ class Queue(Protocol):
         """How many leases the limit of a model leaves."""
         ...
 
+    def limit(self, model: ModelId) -> int:
+        """Most leases of a model at once."""
+        ...
+
+    def all_blocked(self) -> Iterable[ModelId]:
+        """Every stopped model with waiting requests, tried or not, in no order."""
+        ...
+
+    def count(self, model: ModelId) -> int:
+        """How many requests wait for a model."""
+        ...
+
+    def oldest(self, model: ModelId) -> Waiting | None:
+        """The oldest waiting request of a model."""
+        ...
+
+    def callers(self, model: ModelId) -> Iterable[str]:
+        """Who has requests waiting for a model, each once."""
+        ...
+
+    def first(self, model: ModelId, caller: str) -> Waiting | None:
+        """The oldest waiting request of a caller for a model."""
+        ...
+
+    def in_the_way(self, model: ModelId) -> frozenset[ModelId]:
+        """Who kept a blocked model from starting when it was last tried; empty: nobody, or nobody knows."""
+        ...
+
+    def ready_at(self, model: ModelId) -> float | None:
+        """Since when a model that can serve has been ready."""
+        ...
+
 
 class Policy(Protocol):
     """Who is next. One instance for the life of its settings; the core calls it synchronously."""
@@ -163,6 +195,49 @@ class Policy(Protocol):
 
     def restore(self, snapshot: Snapshot) -> None:
         """Take over accounts that ``snapshot`` returned."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Swap:
+    """A model became ready. ``gone``: what exited for it; ``seconds``: from the decision to ready, stops included."""
+
+    model: ModelId
+    gone: frozenset[ModelId]
+    seconds: float
+
+
+@runtime_checkable
+class Accounting(Protocol):
+    """What a policy offers besides ``Policy`` if it shares a model among callers.
+
+    The core finds out by looking for these methods, and calls each at the moment at which the thing happens, also
+    when a claim grants or when a worker is lost. What they keep belongs into ``Policy.snapshot``. Loads
+    (``LoadAsked``) are nobody's requests and are not told.
+    """
+
+    def pick(self, queue: Queue, model: ModelId) -> CallId:
+        """Which waiting request of a ready model gets the next lease; changes no account."""
+        ...
+
+    def arrived(self, request: Waiting) -> None:
+        """A request waits."""
+        ...
+
+    def left(self, request: Waiting) -> None:
+        """It waits no longer and has no lease: refused, or its caller has gone."""
+        ...
+
+    def granted(self, request: Waiting, lease: LeaseId) -> None:
+        """It waits no longer: it has a lease."""
+        ...
+
+    def ended(self, lease: LeaseId, seconds: float) -> None:
+        """A lease has ended after so long, whatever ended it."""
+        ...
+
+    def swapped(self, swap: Swap) -> None:
+        """A start has succeeded."""
         ...
 
 

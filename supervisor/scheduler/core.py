@@ -6,8 +6,7 @@ now* (``phases.TABLE``). Called by ``supervisor/loop.py``, one event at a time; 
 carries the effects out. The same events give the same effects.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Callable
 from typing import Any
 
 from protocol.ids import ModelId
@@ -16,7 +15,7 @@ from supervisor.scheduler import events as ev
 from supervisor.scheduler import snapshots
 from supervisor.scheduler.board import Board
 from supervisor.scheduler.claims import Claims
-from supervisor.scheduler.contracts import Claim, MakeWay, Nothing, Serve, Waiting
+from supervisor.scheduler.contracts import Claim, MakeWay, Nothing, Serve
 from supervisor.scheduler.events import Snapshot
 from supervisor.scheduler.life import Life
 from supervisor.scheduler.orders import Orders
@@ -25,9 +24,10 @@ from supervisor.scheduler.phases import Phase
 from supervisor.scheduler.requests import Requests
 from supervisor.scheduler.residence import Residence
 from supervisor.scheduler.room import Room
-from supervisor.scheduler.state import ModelState, Rules, Waiter
+from supervisor.scheduler.state import ModelState, Rules
 from supervisor.scheduler.steps import Steps
 from supervisor.scheduler.timers import Timer, Timers
+from supervisor.scheduler.view import View
 
 
 class PolicyMistake(Exception):
@@ -49,7 +49,7 @@ class Core:
         self._orders = Orders(self._steps)
         self._asked: set[ModelId] = set()
         """What the policy has named during the event in hand."""
-        self._view = _View(self._board, self._asked)
+        self._view = View(self._board, self._asked)
         self._wake: float | None = None
         requests = Requests(self._steps)
         self._handlers: dict[type, Callable[[Any], None]] = {
@@ -156,8 +156,7 @@ class Core:
     def _serve(self, model: ModelState, count: int) -> None:
         if model.phase is not Phase.READY:
             raise PolicyMistake(f"the policy serves {model.id!r}, which is {model.phase}")
-        for waiter in list(islice(model.waiting.values(), max(0, min(count, model.free)))):
-            self._steps.grant(waiter)
+        self._steps.serve(model, count)
 
     def _make_way(self, model: ModelState) -> None:
         if model.id not in self._board.blocked:
@@ -193,41 +192,3 @@ class Core:
             model = self._board.models.get(name) if name is not None else None
             if model is not None:
                 self._due[timer](model)
-
-
-class _View:
-    """What the policy may see of the board during one event (``contracts.Queue``)."""
-
-    def __init__(self, board: Board, asked: set[ModelId]) -> None:
-        self._board = board
-        self._asked = asked
-
-    def servable(self) -> Sequence[ModelId]:
-        left = self._board.servable - self._asked
-        return self._board.by_age(left) if left else ()
-
-    def blocked(self) -> Sequence[ModelId]:
-        left = self._board.unjudged - self._asked
-        return self._board.by_age(left) if left else ()
-
-    def waiting(self, model: ModelId) -> Sequence[Waiting]:
-        return [_seen(waiter) for waiter in self._board.models[model].waiting.values()]
-
-    def in_arrival_order(self) -> Iterator[Waiting]:
-        return map(_seen, self._board.waiters.values())
-
-    def claimable(self) -> Waiting | None:
-        if self._board.claim is not None:
-            return None
-        waiter = self._board.oldest_blocked()
-        return _seen(waiter) if waiter else None
-
-    def phase(self, model: ModelId) -> Phase:
-        return self._board.models[model].phase
-
-    def free(self, model: ModelId) -> int:
-        return self._board.models[model].free
-
-
-def _seen(waiter: Waiter) -> Waiting:
-    return Waiting(waiter.call, waiter.model, waiter.caller, waiter.arrived, waiter.number)

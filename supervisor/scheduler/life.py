@@ -36,6 +36,7 @@ class Life:
         model.ready_at = now
         model.last_swap_time = now - model.wanted_at
         model.swap.learn(model.last_swap_time)
+        self._steps.accounts.swapped(model)
         self._steps.note(f"{model.id}: ready after {model.last_swap_time:.2f} s")
         for waiter in [waiter for waiter in model.waiting.values() if waiter.worker is None]:
             self._steps.withdraw(waiter)

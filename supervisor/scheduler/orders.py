@@ -65,6 +65,7 @@ class Orders:
         """Take over new rules; removed and changed models drain."""
         rules: Rules = event.rules
         _keep_accounts(self._board.rules, rules)
+        self._board.rules = rules
         kept = self._board.models
         removed = [name for name in kept if name not in rules.models]
         for order, name in enumerate(removed, len(rules.models)):
@@ -75,7 +76,6 @@ class Orders:
             model = kept.setdefault(name, ModelState(name, rule, order))
             model.rule, model.order, model.retired = rule, order, False
             self._steps.watch_ttl(model)
-        self._board.rules = rules
         in_order = sorted(kept.values(), key=lambda model: model.order)
         self._board.models = kept = {model.id: model for model in in_order}
         for name in removed:

@@ -54,7 +54,7 @@ class Room:
     def begin(self, model: ModelState, victims: frozenset[ModelId]) -> None:
         """Start a stopped model when these have exited; all of them are idle."""
         model.wanted_at = self._steps.now
-        model.blocked_by = frozenset()
+        model.blocked_by = model.displaced = frozenset()
         if not victims:
             self._steps.note(f"{model.id}: starts, there is room")
             self._steps.start(model)
@@ -150,6 +150,7 @@ class Room:
                 else:
                     del self._board.plans[model.id]
                     model.plan = None
+                    model.displaced = frozenset(plan.victims)
                     self._steps.note(f"{model.id}: starts, its room is free")
                     self._steps.start(model)
 

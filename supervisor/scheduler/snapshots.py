@@ -103,6 +103,7 @@ def _model(model: ModelState) -> dict[str, Any]:
         **{name: _finite(getattr(model, name)) for name in _TIMERS},
         "owed": list(model.owed),
         "blocked_by": sorted(model.blocked_by),
+        "displaced": sorted(model.displaced),
         "failures": asdict(model.failures),
         "service": asdict(model.service),
         "swap": asdict(model.swap),
@@ -118,6 +119,7 @@ def _restored(saved: Snapshot, rule: ModelRule | None) -> ModelState:
         setattr(model, name, _time(saved[name]))
     model.owed = dict.fromkeys(saved["owed"])
     model.blocked_by = frozenset(saved["blocked_by"])
+    model.displaced = frozenset(saved["displaced"])
     model.failures = FailureAccount(**saved["failures"])
     model.service = Learned(**saved["service"])
     model.swap = Learned(**saved["swap"])

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from protocol.ids import CallId, LeaseId, ModelId, WorkerId
 from supervisor.scheduler.backoff import FailureAccount
-from supervisor.scheduler.contracts import Eviction, Policy, Standing
+from supervisor.scheduler.contracts import Accounting, Eviction, Policy, Standing
 from supervisor.scheduler.estimates import Learned
 from supervisor.scheduler.phases import Phase
 
@@ -40,6 +40,11 @@ class Rules:
     policy: Policy
     eviction: Eviction
     parking: bool = False
+    accounting: Accounting | None = field(init=False, compare=False)
+    """The policy, if it keeps accounts of callers."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "accounting", self.policy if isinstance(self.policy, Accounting) else None)
 
 
 @dataclass(slots=True)
@@ -131,7 +136,11 @@ class ModelState:
     leases: dict[LeaseId, Lease] = field(default_factory=dict)
     waiting: OrderedDict[CallId, Waiter] = field(default_factory=OrderedDict)
     """In arrival order; ordered dictionaries find their first entry at once however many were removed."""
+    callers: dict[str, OrderedDict[CallId, Waiter]] = field(default_factory=dict)
+    """The same, by caller."""
     plan: Plan | None = None
+    displaced: frozenset[ModelId] = frozenset()
+    """What exited for its last start."""
     parking: Parking = field(default_factory=Parking)
     owed: dict[CallId, None] = field(default_factory=dict)
     """Who waited when it became ready, up to its limit: they are served before it is claimed."""

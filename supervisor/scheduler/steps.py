@@ -7,6 +7,7 @@ the event in hand.
 
 from protocol.ids import CallId, ModelId, Refusal, lease_id
 from supervisor.scheduler import effects as do
+from supervisor.scheduler.accounts import Accounts
 from supervisor.scheduler.board import Board
 from supervisor.scheduler.phases import Phase, next_phase
 from supervisor.scheduler.state import Lease, ModelState, Waiter
@@ -19,6 +20,7 @@ class Steps:
     def __init__(self, board: Board, timers: Timers, instance: str) -> None:
         self.board = board
         self.timers = timers
+        self.accounts = Accounts(board, self.note)
         self.out: list[do.Effect] = []
         self.now = 0.0
         self._instance = instance
@@ -70,6 +72,7 @@ class Steps:
         model = self.board.models[waiter.model]
         first = not model.waiting
         self.board.add_waiter(waiter)
+        self.accounts.arrived(waiter)
         self.board.refile(model)
         if first and model.phase is Phase.STARTING:
             self.board.stirred = True
@@ -81,20 +84,27 @@ class Steps:
 
     def withdraw(self, waiter: Waiter) -> None:
         """Take a request out of the queue."""
-        model = self._take_out(waiter)
+        model = self._take_out(waiter, waiter.call)
+        self.accounts.left(waiter)
         if not model.waiting and not model.leases:
             self.board.stir(idle=model.id)
             self.watch_ttl(model)
 
-    def _take_out(self, waiter: Waiter) -> ModelState:
+    def _take_out(self, waiter: Waiter, owed: CallId) -> ModelState:
+        """``owed``: what it settles of that which the model owes."""
         model = self.board.models[waiter.model]
         self.board.remove_waiter(waiter)
         if model.owed:
-            model.owed.pop(waiter.call, None)
+            model.owed.pop(owed, None)
             if not model.owed:
                 self.board.stir()
         self.board.refile(model)
         return model
+
+    def serve(self, model: ModelState, count: int) -> None:
+        """Give ``count`` waiting requests of a ready model their leases, fewer if fewer wait or are free."""
+        for _ in range(min(count, model.free, len(model.waiting))):
+            self.grant(self.accounts.next_of(model))
 
     def grant(self, waiter: Waiter) -> None:
         """Give a waiting request its lease; a load wants none and is answered."""
@@ -102,12 +112,16 @@ class Steps:
             self.withdraw(waiter)
             self.answer(waiter.call)
             return
-        model = self._take_out(waiter)
+        model = self.board.models[waiter.model]
+        # A grant out of turn settles what is owed as well as any: the model shall serve so many, whoever they are.
+        settled = waiter.call if waiter.call in model.owed else next(reversed(model.owed), waiter.call)
+        self._take_out(waiter, settled)
         self.leases += 1
         number = lease_id(self._instance, self.leases)
         parkable = self._parkable(model)
         lease = Lease(number, waiter.call, model.id, model.generation, waiter.worker, self.now, parkable)
         self.board.add_lease(lease)
+        self.accounts.granted(waiter, number)
         self.board.refile(model)
         self.out.append(do.Grant(waiter.call, waiter.worker, number, model.id, model.generation, parkable))
 
@@ -152,6 +166,7 @@ class Steps:
         """The one end of a lease, whatever brought it about."""
         model = self.board.models[lease.model]
         self.board.remove_lease(lease)
+        self.accounts.ended(lease, last_used)
         if not lease.parkable:
             model.service.learn(last_used - lease.granted)
         model.last_used = max(model.last_used, last_used)

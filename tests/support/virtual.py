@@ -33,6 +33,7 @@ class Arrival:
     at: float
     model: str
     service: float
+    caller: str = ""
 
 
 @dataclass(slots=True)
@@ -41,6 +42,8 @@ class Record:
 
     waits: list[tuple[str, float, float]] = field(default_factory=list)
     """Model, arrival, wait; in the order of the grants."""
+    served: list[tuple[str, float, float]] = field(default_factory=list)
+    """Caller, time of the grant, service; in the same order."""
     refused: int = 0
     starts: int = 0
     serving: float = 0.0
@@ -78,7 +81,7 @@ class World:
         def following() -> None:
             arrival = next(coming, None)
             if arrival is not None:
-                self._arrive(Arrival(self.now, arrival.model, arrival.service), iter(()))
+                self._arrive(Arrival(self.now, arrival.model, arrival.service, arrival.caller), iter(()))
 
         self._then = following
         self._at(0.0, following)
@@ -109,7 +112,7 @@ class World:
     def _arrive(self, arrival: Arrival, coming: Iterator[Arrival]) -> None:
         call = CallId(f"c{next(self._count)}")
         self._open[call] = arrival
-        self._send(ev.RequestArrived(call, ModelId(arrival.model), WORKER))
+        self._send(ev.RequestArrived(call, ModelId(arrival.model), WORKER, arrival.caller))
         self._feed(coming)
 
     def _send(self, event: ev.Event) -> None:
@@ -138,6 +141,7 @@ class World:
     def _serve(self, grant: do.Grant) -> None:
         arrival = self._open.pop(grant.call)
         self.record.waits.append((arrival.model, arrival.at, self.now - arrival.at))
+        self.record.served.append((arrival.caller, self.now, arrival.service))
         if not self._leases:
             self._serving_since = self.now
         self._leases[grant.lease] = (grant.model, grant.generation)
