@@ -202,11 +202,31 @@ FIFO: Table = {
     "minResident": Key(_SECONDS, "Seconds that even an idle model stays; 0."),
     "priority": Key(members_of({"type": "number"}), "Whose requests are tried first, by name; 0."),
 }
-POLICY_SETTINGS: Mapping[str, Reader] = {"fifo": section(FIFO)}
+WINDOW: Table = {
+    "maxWait": Key(
+        Reader(values.text.read, {"type": ["number", "null"], "exclusiveMinimum": 0}),
+        "Seconds since it was last served until a model claims room; 15.",
+    ),
+    "batch": Key(
+        Reader(values.text.read, {"type": ["number", "null"], "minimum": 1}),
+        "How long a model keeps its room against claims, in times of what a swap takes; 4.",
+    ),
+    "minResident": FIFO["minResident"],
+    "priority": Key(members_of({"type": "number"}), "Steps that count as time waited, by name of model; 0."),
+    "ageing": Key(_SECONDS, "Seconds that a step of priority counts; 10."),
+    "weights": Key(
+        members_of({"type": "number", "minimum": 0.01, "maximum": 100}),
+        "Shares of service, by caller as 'swapctl queue' shows him; 1.",
+    ),
+}
+POLICY_SETTINGS: Mapping[str, Reader] = {"fifo": section(FIFO), "window": section(WINDOW)}
 """By policy, as below."""
-SCHEDULER_SETTINGS: Table = {"fifo": Key(values.anything, "Of fifo.")}
+SCHEDULER_SETTINGS: Table = {
+    "fifo": Key(values.anything, "Of fifo."),
+    "window": Key(values.anything, "Of window."),
+}
 SCHEDULER: Table = {
-    "use": Key(values.text, "The policy; fifo."),
+    "use": Key(values.text, "The policy: fifo (the default) or window."),
     "settings": Key(section(SCHEDULER_SETTINGS, additionalProperties=True), "Settings of the policy, under its name."),
 }
 EVICTION_SETTINGS: Mapping[str, Reader] = {

@@ -16,7 +16,12 @@ from tools.check import refused_by_parts
 from tools.cli import COMMANDS
 
 ROOT = Path(__file__).parents[1]
-EXAMPLES = ["config.example.yaml", "config.matrix.example.yaml", "config.memory.example.yaml"]
+EXAMPLES = [
+    "config.example.yaml",
+    "config.matrix.example.yaml",
+    "config.memory.example.yaml",
+    "config.window.example.yaml",
+]
 DOCUMENTS = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "supervisor/scheduler/design.md"]
 
 

@@ -139,6 +139,10 @@ class Queue(Protocol):
         """Every stopped model with waiting requests, tried or not, in no order."""
         ...
 
+    def making_room(self) -> Iterable[ModelId]:
+        """Models that will start when what is in their way has stopped, oldest plan first."""
+        ...
+
     def count(self, model: ModelId) -> int:
         """How many requests wait for a model."""
         ...

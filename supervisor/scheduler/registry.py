@@ -15,9 +15,10 @@ from supervisor.scheduler.evictions.group import Groups
 from supervisor.scheduler.evictions.matrix import Matrix
 from supervisor.scheduler.evictions.memory import Memory
 from supervisor.scheduler.policies.fifo import Fifo
+from supervisor.scheduler.policies.window import Window
 from supervisor.scheduler.settings import suggestion
 
-POLICIES: dict[str, type[Policy]] = {Fifo.name: Fifo}
+POLICIES: dict[str, type[Policy]] = {Fifo.name: Fifo, Window.name: Window}
 EVICTIONS: dict[str, type[Eviction]] = {Groups.name: Groups, Matrix.name: Matrix, Memory.name: Memory}
 
 _Part = TypeVar("_Part", Policy, Eviction)

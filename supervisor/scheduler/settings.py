@@ -12,6 +12,8 @@ from typing import Any
 from protocol.ids import ModelId
 from supervisor.scheduler.contracts import Models, SettingProblem
 
+LEAST_WEIGHT, MOST_WEIGHT = 0.01, 100.0
+
 
 def suggestion(word: str, known: Iterable[str]) -> str:
     """``; did you mean 'x'?``, or nothing."""
@@ -37,6 +39,50 @@ def seconds(settings: Mapping[str, Any], key: str, default: float, problems: lis
         return float(value)
     problems.append(SettingProblem(key, f"found {value!r}, expected a number of seconds, 0 or more"))
     return default
+
+
+def positive(settings: Mapping[str, Any], key: str, default: float, unit: str, problems: list[SettingProblem]) -> float:
+    """A number of ``unit``, more than 0."""
+    value = settings.get(key)
+    if value is None:
+        return default
+    if _is_positive(value):
+        return float(value)
+    problems.append(SettingProblem(key, f"found {value!r}, expected a number of {unit}, more than 0"))
+    return default
+
+
+def times(settings: Mapping[str, Any], key: str, default: float, of: str, problems: list[SettingProblem]) -> float:
+    """How many times ``of``, 1 or more."""
+    value = settings.get(key)
+    if value is None:
+        return default
+    if _is_positive(value) and value >= 1:
+        return float(value)
+    problems.append(SettingProblem(key, f"found {value!r}, expected how many times {of}, 1 or more"))
+    return default
+
+
+def weights(settings: Mapping[str, Any], key: str, problems: list[SettingProblem]) -> dict[str, float]:
+    """Names of callers with numbers."""
+    given = settings.get(key)
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping):
+        problems.append(SettingProblem(key, "expected a mapping of callers to numbers"))
+        return {}
+    found: dict[str, float] = {}
+    for caller, value in given.items():
+        if _is_positive(value) and LEAST_WEIGHT <= value <= MOST_WEIGHT:
+            found[str(caller)] = float(value)
+        else:
+            text = f"found {value!r}, expected a number from {LEAST_WEIGHT:g} to {MOST_WEIGHT:g}"
+            problems.append(SettingProblem(f"{key}.{caller}", text))
+    return found
+
+
+def _is_positive(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0
 
 
 def names_of(models: Models) -> dict[str, ModelId]:

@@ -54,6 +54,9 @@ class View:
     def all_blocked(self) -> Iterable[ModelId]:
         return self._board.blocked
 
+    def making_room(self) -> Iterable[ModelId]:
+        return self._board.plans.keys()
+
     def count(self, model: ModelId) -> int:
         return len(self._board.models[model].waiting)
 

@@ -120,7 +120,7 @@ def test_what_both_accept(written: str) -> None:
 SCALARS = st.one_of(
     st.sampled_from(["a", "b", "", " ", "x y", "sh", "sh ${PORT}", "${MODEL_ID}", "yes", "64MiB", "0KiB", "5s", "4s",
                      "http://h", "http://h:0", "none", "warm", "pin", "spillover", "text", "N=v", "both", "(", "a & b",
-                     "group", "matrix", "memory", "fifo"]),
+                     "group", "matrix", "memory", "fifo", "window"]),
     st.integers(-3, 70_000), st.floats(-3, 9, width=16), st.booleans(), st.none(),
 )  # fmt: skip
 LOOSE = st.one_of(SCALARS, st.lists(SCALARS, max_size=2), st.dictionaries(st.sampled_from("ab"), SCALARS, max_size=2))

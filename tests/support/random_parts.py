@@ -9,10 +9,14 @@ from supervisor.scheduler.evictions.group import Group, Groups
 from supervisor.scheduler.evictions.matrix import Matrix
 from supervisor.scheduler.evictions.memory import Memory
 from supervisor.scheduler.policies.fifo import Fifo
+from supervisor.scheduler.policies.window import Settings, Window
 from tests.support.examples import example
 
+CALLERS = ("x", "y", "z")
 NAMES = [ModelId(name) for name in "abcde"]
 
+PROMPT = (Fifo, Window)
+"""Policies that let nobody wait whose model is ready and has a free slot."""
 Variant = int
 """Picks one of several settings of a policy or rule."""
 VARIANTS, SOUND = 12, 8
@@ -25,6 +29,16 @@ POLICIES: dict[str, Callable[[Variant], Policy]] = {
         priority={NAMES[variant % 5]: 2, NAMES[1]: -1},
     ),
     "fifo-without-claims": lambda variant: Fifo(max_wait=0.0, min_resident=[0.0, 2.0][variant % 2]),
+    "window": lambda variant: Window(
+        Settings(
+            max_wait=[4.0, 0.5, 12.0][variant % 3],
+            batch=[1.5, 4.0, 1.0][variant % 3],
+            min_resident=[0.0, 0.0, 3.0][variant % 3],
+            ageing=[10.0, 1.0][variant % 2],
+            priority={NAMES[variant % 5]: 2, NAMES[1]: -1},
+            weights={CALLERS[variant % 3]: 3.0},
+        )
+    ),
     "strict": lambda _: example("strict").Strict(),
 }
 

@@ -20,10 +20,9 @@ from supervisor.scheduler.contracts import Eviction, Policy
 from supervisor.scheduler.core import Core
 from supervisor.scheduler.explain import Blocker, Kind, blockers, estimates
 from supervisor.scheduler.invariants import check
-from supervisor.scheduler.policies.fifo import Fifo
 from supervisor.scheduler.state import ModelRule, Rules
 from tests.support.outstanding import FOR_EVER, Outstanding, Process
-from tests.support.random_parts import NAMES, VARIANTS, Variant
+from tests.support.random_parts import CALLERS, NAMES, PROMPT, VARIANTS, Variant
 
 MODELS = st.sampled_from(NAMES)
 WORKERS = [WorkerId("0.1.x"), WorkerId("1.2.x")]
@@ -74,7 +73,7 @@ class World(RuleBasedStateMachine):
         assert again == effects, f"{event} gave {again} after a restore, not {effects}; {self.difference()}"
         for effect in effects:
             self.under_way.carry_out(effect, self.core.board, self.now)
-        if isinstance(self.core.board.rules.policy, Fifo) and self.under_way.wake != self.now:
+        if isinstance(self.core.board.rules.policy, PROMPT) and self.under_way.wake != self.now:
             assert not self.core.board.servable, "ready, with a free slot, and lets requests wait"
         self.everybody_knows_why()
 
@@ -111,7 +110,7 @@ class World(RuleBasedStateMachine):
                 told = self.under_way.wake is not None and self.under_way.wake <= self.now
                 return blocker.until is not None and (blocker.until >= self.now or told)
             case Kind.DECISION:
-                return not isinstance(board.rules.policy, Fifo) or self.under_way.wake == self.now
+                return not isinstance(board.rules.policy, PROMPT) or self.under_way.wake == self.now
 
     # Callers and workers
 
@@ -124,7 +123,7 @@ class World(RuleBasedStateMachine):
         call = self.new_call()
         self.under_way.open.add(call)
         deadline = None if patience is None else self.now + patience
-        self.send(ev.RequestArrived(call, model, worker, deadline=deadline))
+        self.send(ev.RequestArrived(call, model, worker, CALLERS[self.calls % len(CALLERS)], deadline))
 
     @rule(model=MODELS, many=st.integers(2, 3))
     def requests(self, model: ModelId, many: int) -> None:

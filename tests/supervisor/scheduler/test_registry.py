@@ -47,7 +47,7 @@ def test_the_settings_of_fifo_take_aliases_and_name_every_mistake() -> None:
 
 def test_unknown_names_list_the_known_ones() -> None:
     assert texts(Routing(policy="fiffo", eviction="memroy")) == [
-        ("routing.scheduler.use", "there is no policy 'fiffo'; did you mean 'fifo'? (known: fifo)"),
+        ("routing.scheduler.use", "there is no policy 'fiffo'; did you mean 'fifo'? (known: fifo, window)"),
         (
             "routing.router.use",
             "there is no eviction rule 'memroy'; did you mean 'memory'? (known: group, matrix, memory)",
@@ -97,4 +97,4 @@ def test_a_strangers_class_that_cannot_be_used_is_named_and_is_no_traceback() ->
     (problem,) = texts(Routing(policy="wrong"))
     assert problem[1].startswith("stranger.numbers:NUMBER is no policy: it has no parse")
     (problem,) = texts(Routing(policy="unknown"))
-    assert "known: fifo, broken, raising, strict, wrong" in problem[1]
+    assert "known: fifo, window, broken, raising, strict, wrong" in problem[1]
