@@ -8,6 +8,7 @@ from types import FrameType
 
 import pytest
 
+from supervisor.scheduler.policies.window import Window
 from tools.dev.bench.scheduler import IN_FLIGHT, Traffic
 
 EVENTS = 200
@@ -39,3 +40,14 @@ def test_an_event_costs_the_same_however_many_requests_wait_for_other_models(hel
 def test_an_event_that_leaves_a_model_idle_does_not_try_those_that_wait_for_another_one() -> None:
     one, all_of_them = (calls_of(Traffic(100, 5, waiting, 0)) for waiting in (1, 94))
     assert all_of_them <= 3 * one
+
+
+@pytest.mark.parametrize("held", [IN_FLIGHT, 0], ids=["busy", "idle after each"])
+@pytest.mark.parametrize("callers", [1, 1000])
+def test_window_costs_at_most_twice_as_much_as_fifo(held: int, callers: int) -> None:
+    fifo = calls_of(Traffic(100, 5, 10_000, held))
+    window = calls_of(Traffic(100, 5, 10_000, held, Window(), callers))
+    few = calls_of(Traffic(100, 5, 94, held, Window(), callers))
+    print(f"{fifo / EVENTS:.0f}, {window / EVENTS:.0f}, with few waiting {few / EVENTS:.0f} calls an event")
+    assert window <= 2 * fifo
+    assert window <= 1.05 * few

@@ -9,8 +9,11 @@ from protocol.ids import CallId, ModelId
 from supervisor.scheduler import effects as do
 from supervisor.scheduler import events as ev
 from supervisor.scheduler.core import Core
+from supervisor.scheduler.policies.fair import Account
+from supervisor.scheduler.policies.lanes import Lanes
 from supervisor.scheduler.policies.window import Settings, Window
 from supervisor.scheduler.state import Rules
+from supervisor.scheduler.view import View
 from tests.support.playbook import WORKER, Play, grant, rules_for, start, stop
 
 A, B, C = ModelId("a"), ModelId("b"), ModelId("c")
@@ -331,3 +334,63 @@ def test_a_caller_who_is_idle_and_has_caught_up_is_forgotten() -> None:
         play.release(number - 1)
     assert len(policy._shares.accounts) < 8
     assert len(policy._charged) <= 2
+
+
+def test_a_caller_who_comes_back_has_saved_nothing_up() -> None:
+    play = busy_a(models="a")
+    policy = play.core.board.rules.policy
+    assert isinstance(policy, Window)
+    policy._shares.accounts["y"] = Account(0.5)
+    for number in range(20):
+        asking(play, f"x{number}", "a", "x")
+    for number in range(1, 11):
+        play.now += 1.0
+        play.release(number)
+    for number in range(10):
+        asking(play, f"y{number}", "a", "y")
+    order = []
+    for number in range(11, 17):
+        play.now += 1.0
+        play.release(number)
+        order.append(granted(play)[0])
+    assert order.count("y") <= 4, "an hour ago is no reason"
+
+
+def test_a_tag_that_goes_down_moves_its_caller_forward() -> None:
+    play = Play(rules_for("a", policy=window()))
+    for caller in "yzy":
+        asking(play, f"{caller}{play.core.board.arrivals}", "a", caller)
+    tags = {"y": 10.0, "z": 5.0}
+    lanes, view = Lanes(tags.__getitem__), View(play.core.board)
+
+    def first() -> str:
+        found = lanes.first(view, A)
+        return found.call if found else ""
+
+    assert first() == "z1"
+    tags["z"] = 12.0
+    assert first() == "y0"
+    tags["z"] = 7.0
+    lanes.lowered("z")
+    assert first() == "z1"
+    for number in range(100):
+        tags["y"] = 5.0 - number / 100.0
+        lanes.lowered("y")
+    assert first() == "y0"
+    assert len(lanes._lanes[A].heap) < 30, "what is out of date is thrown away"
+
+
+def test_a_claim_does_not_break_the_plan_of_a_model_that_has_waited_longer() -> None:
+    play = busy_a(max_wait=2.0, batch=2.0)
+    asking(play, "o1", "b", "y")
+    asking(play, "p1", "c", "z")
+    play.release(1).release(2) << [stop("a", 1)]
+    for _ in range(20):
+        play.after(3.0) << []
+    assert play.core.board.claim is None
+    play.exited("a", 1) << [start("b", 2)]
+
+
+def granted(play: Play) -> str:
+    (call,) = [effect.call for effect in play.last if isinstance(effect, do.Grant)]
+    return str(call)

@@ -13,13 +13,14 @@ from config.sets import compile_sets
 from protocol.ids import CallId, LeaseId, ModelId, WorkerId
 from supervisor.scheduler import effects as do
 from supervisor.scheduler import events as ev
-from supervisor.scheduler.contracts import Eviction, Standing
+from supervisor.scheduler.contracts import Eviction, Policy, Standing
 from supervisor.scheduler.core import Core
 from supervisor.scheduler.evictions.group import Group, Groups
 from supervisor.scheduler.evictions.matrix import Matrix
 from supervisor.scheduler.evictions.memory import Memory
 from supervisor.scheduler.phases import Phase
 from supervisor.scheduler.policies.fifo import Fifo
+from supervisor.scheduler.policies.window import Window
 from supervisor.scheduler.state import ModelRule, Rules
 from tools.dev.bench.table import RUNS, Case, measure
 
@@ -32,15 +33,25 @@ class Traffic:
     """A core in mid-life: ``hot`` models are ready, and one busy model is in the way of ``waiting`` requests.
 
     ``held``: leases that the hot models have all the time; without any, each becomes idle at every release.
+    ``policy``: ``fifo``, unless it says otherwise; ``callers``: how many there are.
     """
 
-    def __init__(self, models: int, hot: int, waiting: int, held: int = IN_FLIGHT) -> None:
+    def __init__(
+        self,
+        models: int,
+        hot: int,
+        waiting: int,
+        held: int = IN_FLIGHT,
+        policy: Policy | None = None,
+        callers: int = 1,
+    ) -> None:
+        self._callers = itertools.cycle([f"caller {number}" for number in range(callers)])
         self._names = [ModelId(f"m{number:03}") for number in range(models)]
         self._hot = self._names[:hot]
         beside = Group(swap=False, exclusive=False, persistent=True)
         rule = ModelRule(limit=IN_FLIGHT * 2, queue_limit=1_000_000, queue_timeout=1e9)
         membership = dict.fromkeys(self._hot, beside)
-        self._core = Core(Rules(dict.fromkeys(self._names, rule), Fifo(), Groups(membership)), "i")
+        self._core = Core(Rules(dict.fromkeys(self._names, rule), policy or Fifo(), Groups(membership)), "i")
         self._now = 1000.0
         self._calls = itertools.count()
         for generation, name in enumerate(self._hot, 1):
@@ -66,7 +77,7 @@ class Traffic:
         return taken / events
 
     def _ask(self, model: ModelId) -> LeaseId:
-        for effect in self._send(ev.RequestArrived(self._call(), model, WORKER)):
+        for effect in self._send(ev.RequestArrived(self._call(), model, WORKER, next(self._callers))):
             if isinstance(effect, do.Grant):
                 return effect.lease
         return LeaseId("")
@@ -153,6 +164,11 @@ def main() -> None:
             Case(f"the same, and each leaves its model idle, {waiting:,}", Traffic(100, 5, waiting, 0).per_event, 50.0)
             for waiting in (94, 10_000)
         ),
+        Case(
+            "event under window, 100 callers, 10,000 wait for others",
+            Traffic(100, 5, 10_000, policy=Window(), callers=100).per_event,
+            100.0,
+        ),
         Case("matrix, 200 models, 50 sets", matrix_of_many(rng), 300.0),
         Case("matrix, 24 | of 24 & each", matrix_of_one(rng, " | ".join(" & ".join(row) for row in rows), many), 300.0),
         Case(
@@ -173,3 +189,6 @@ def main() -> None:
     ratios = [many_wait() / few() for _ in range(RUNS)]
     shown = " ".join(f"{ratio:.2f}" for ratio in ratios)
     print(f"10,000 waiting against 94: {statistics.median(ratios):.2f} times (target 1.3); all runs {shown}")
+    ratios = [cases[6].run() / many_wait() for _ in range(RUNS)]
+    shown = " ".join(f"{ratio:.2f}" for ratio in ratios)
+    print(f"window against fifo: {statistics.median(ratios):.2f} times (target 2); all runs {shown}")
