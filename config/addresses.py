@@ -1,8 +1,9 @@
-"""Readers for what names a server: base URLs and the path of a health check.
+"""Readers for what names a server: base URLs, the path of a health check, addresses of proxies.
 
 Nothing that could not stand in the first line of an HTTP request gets through. Used in the tables of ``keys.py``.
 """
 
+import ipaddress
 import re
 from urllib.parse import urlsplit
 
@@ -32,6 +33,22 @@ url = Reader(
     {"anyOf": [{"type": "null"}, {"type": "string", "pattern": "^[hH][tT][tT][pP][sS]?://[^/?#\\s][^\\s]*$"}]},
 )
 """The base URL of a server, without a slash at its end; may have a path."""
+
+
+def _network(node: Node, problems: Problems) -> str | None:
+    written = text(node, problems)
+    if written is None:
+        return None
+    try:
+        return str(ipaddress.ip_network(written, strict=False))
+    except ValueError:
+        expected = "expected an address or a network, such as 10.0.0.0/8"
+        problems.error(node.at, node.path, f"found {found_text(node)}, {expected}")
+        return None
+
+
+network = Reader(_network, text.schema)
+"""An IP address or a network."""
 
 
 def not_a_url(written: str) -> str | None:

@@ -255,6 +255,9 @@ GATEWAY: Table = {
     "idleTimeout": Key(values.seconds(1), "Seconds that a connection is kept between two requests; 75."),
     "headTimeout": Key(values.seconds(1), "Seconds for the head of a request; 30."),
     "bodyTimeout": Key(values.seconds(1), "Seconds without a byte of a request's body; 60."),
+    "trustedProxies": Key(
+        values.list_of(addresses.network, what="addresses or networks"), "Whose x-swapyard-caller is believed."
+    ),
 }
 ON_STARTUP: Table = {"preload": Key(values.list_of(values.text, what="model names"), "Started with the program.")}
 HOOKS: Table = {"on_startup": Key(section(ON_STARTUP), "When the program starts.")}

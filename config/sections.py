@@ -49,6 +49,7 @@ def gateway_of(section: MapNode | None, problems: Problems) -> GatewaySettings:
         idle_timeout=float(read.get("idleTimeout", default.idle_timeout)),
         head_timeout=float(read.get("headTimeout", default.head_timeout)),
         body_timeout=float(read.get("bodyTimeout", default.body_timeout)),
+        trusted_proxies=tuple(network for network, _ in read.get("trustedProxies", ())),
     )
 
 

@@ -159,6 +159,8 @@ class GatewaySettings:
     idle_timeout: float = 75.0
     head_timeout: float = 30.0
     body_timeout: float = 60.0
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses and networks."""
 
 
 SESSION_HEADERS = ("X-Session-ID", "X-Litellm-Session-Id")

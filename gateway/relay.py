@@ -15,6 +15,7 @@ from typing import TypeVar
 import trio
 
 from gateway import auth, filters, routing
+from gateway.callers import caller_of
 from gateway.exchange import Client, ClientGone, Record, Request
 from gateway.lease import Supervisor
 from gateway.leases import Held, LeaseBook
@@ -212,7 +213,7 @@ class _Job:
         """The lease is ours from the moment of the grant, whatever happens to who waits for this."""
         try:
             self.held = await self.relay.leases.acquire(
-                asked_name(self.found), caller=self.request.peer, deadline_in=self._time_left(), fresh=fresh
+                asked_name(self.found), caller=self._caller(), deadline_in=self._time_left(), fresh=fresh
             )
         except AcquireRefused as refused:
             raise refuse(refused.refusal, refused.text, refused.retry_after) from None
@@ -220,6 +221,11 @@ class _Job:
             raise refuse(Situation.SUPERVISOR_GONE, "swapyard is restarting; try again", 1.0) from None
         self.held.on_cut = scope.cancel
         self.record.granted = time.monotonic()
+
+    def _caller(self) -> str:
+        index = self.relay.index
+        keys = bool(index.catalogue.key_digests)
+        return caller_of(self.request.headers, self.request.peer, keys=keys, trusted=index.trusted)
 
     async def _patiently(self, work: Callable[[], Awaitable[T]]) -> T:
         if not wants_stream(self.found):

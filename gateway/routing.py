@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from gateway.callers import networks
 from gateway.refusals import Dialect, Situation, refuse
 from protocol.catalogue import Catalogue, CatalogueModel
 from protocol.ids import ModelId, Refusal
@@ -100,6 +101,8 @@ class Index:
         self.catalogue = catalogue
         aliases = {alias: model for model in catalogue.models for alias in model.aliases}
         self._names = aliases | {str(model.id): model for model in catalogue.models}
+        self.trusted = networks(catalogue.trusted_proxies)
+        """Whose word counts for who is calling."""
 
     def id_of(self, name: str) -> ModelId | None:
         """The id of the model that a name means."""

@@ -74,6 +74,8 @@ class Catalogue(Struct, frozen=True, kw_only=True):
     models: tuple[CatalogueModel, ...] = ()
     key_digests: tuple[bytes, ...] = ()
     """SHA-256 of each API key (UTF-8); empty means that no key is asked for."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses and networks whose ``x-swapyard-caller`` is believed."""
     limits: Limits = Limits()
     not_built: dict[str, str] = {}
     """Names that the configuration knows and this version cannot serve, with the key that declares each."""

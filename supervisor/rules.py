@@ -67,6 +67,7 @@ def catalogue_of(settings: Settings, revision: int, log_level: str | None = None
         aliases_in_list=settings.include_aliases_in_list,
         not_built=not_built(settings),
         key_digests=tuple(hashlib.sha256(key.encode()).digest() for key in settings.api_keys),
+        trusted_proxies=settings.gateway.trusted_proxies,
         limits=_limits(settings.gateway),
         log_level=log_level or settings.log_level,
     )

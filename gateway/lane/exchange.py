@@ -117,7 +117,8 @@ class Exchange:
         left = None if limit is None else max(0.0, limit - waited)
         self._comment_later()
         try:
-            self._call = self._lane.book.request(asked, caller=self._client.peer, deadline_in=left, done=self._asked)
+            caller = self._head.caller(self._client.peer, keys=self._guarded, trusted=self._lane.index.trusted)
+            self._call = self._lane.book.request(asked, caller=caller, deadline_in=left, done=self._asked)
         except AcquireRefused as refused:
             self._tell(Refused(refused.refusal, refused.text, retry_after=refused.retry_after))
         except ConversationEnded:

@@ -13,6 +13,7 @@ from hmac import compare_digest
 import httptools
 
 from gateway import auth
+from gateway.callers import CALLER, Network, caller_of
 from gateway.lane.chunks import Chunks
 from gateway.lane.form import (
     END,
@@ -40,6 +41,7 @@ _DROPPED = HOP + rb"|transfer-encoding|content-length|expect|x-forwarded-for"
 _CREDENTIALS = rb"authorization|x-api-key|proxy-authorization"
 _UPWARD = lines_named(_DROPPED)
 _UPWARD_SECRET = lines_named(_DROPPED + rb"|" + _CREDENTIALS)
+_CALLING = re.compile(rb"\r\n(" + _CREDENTIALS + rb"|" + CALLER + rb"):[ \t]*([^\r]*?)[ \t]*(?=\r)", re.IGNORECASE)
 _CREDENTIAL = re.compile(rb"\r\n(" + _CREDENTIALS + rb"):[ \t]*([^\r]*?)[ \t]*(?=\r)", re.IGNORECASE)
 
 
@@ -96,6 +98,12 @@ class RequestHead(Form):
                 return False
             self._allowed_by = catalogue
         return True
+
+    def caller(self, peer: str, *, keys: bool, trusted: tuple[Network, ...]) -> str:
+        """Whom it is accounted to, as ``callers.py`` says."""
+        return (
+            caller_of(_CALLING.findall(self.filled(0)), peer, keys=keys, trusted=trusted) if keys or trusted else peer
+        )
 
     def upward(self, *, peer: bytes, length: int, keep_credentials: bool) -> bytes:
         """The header lines for the model server, each with the line end before it, and the empty line."""

@@ -24,6 +24,7 @@ BEYOND: Mapping[str, str] = {
     "ports beyond the last one, through startPort": r"its port would be",
     "all of what a URL is": r"which is not a URL|expected a URL|port 0 cannot|a space or a control character",
     "regular expressions": r"no regular expression",
+    "addresses of networks": r"expected an address or a network",
     "commands of nothing but comments": r"has no 'cmd'",
     "the file system": r"is a folder|cannot be (written|made)",
     "numbers that JSON has no room for": r"fits into JSON",

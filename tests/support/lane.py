@@ -56,6 +56,7 @@ class FakeLink:
         self.refuse: Refused | None = None
         self.generation = 1
         self.asked: list[str] = []
+        self.callers: list[str] = []
         self.out: set[LeaseId] = set()
         self.waiting: dict[CallId, tuple[str, LeaseDone]] = {}
         self.rows: list[Outcome] = []
@@ -65,6 +66,7 @@ class FakeLink:
     def request_lease(self, name: str, *, caller: str, deadline_in: float | None = None, done: LeaseDone) -> CallId:
         call = CallId(f"i/c/{next(self._numbers)}")
         self.asked.append(name)
+        self.callers.append(caller)
         self.waiting[call] = (name, done)
         if not self.hold:
             self._token.run_sync_soon(self.answer, call)
@@ -251,6 +253,7 @@ async def lane(
     *,
     wire: cat.Limits | None = None,
     keys: tuple[bytes, ...] = (),
+    trusted: tuple[str, ...] = (),
     model: cat.CatalogueModel | None = None,
     inner: Any = None,
 ) -> AsyncIterator[Place]:
@@ -278,7 +281,9 @@ async def lane(
         server.port = listener.socket.getsockname()[1]
         models = (model or cat.CatalogueModel(id=ModelId("m"), aliases=("alias",)),)
         link = FakeLink(f"http://127.0.0.1:{server.port}", wire or cat.Limits(), models)
-        link.catalogue = cat.Catalogue(revision=1, models=models, limits=wire or cat.Limits(), key_digests=keys)
+        link.catalogue = cat.Catalogue(
+            revision=1, models=models, limits=wire or cat.Limits(), key_digests=keys, trusted_proxies=trusted
+        )
         book = LeaseBook(link)
         relay = Relay(link, book)
         app = make_app(link, relay, "ipc:///nowhere", Draining())

@@ -46,8 +46,8 @@ def test_an_event_that_leaves_a_model_idle_does_not_try_those_that_wait_for_anot
 @pytest.mark.parametrize("callers", [1, 1000])
 def test_window_costs_at_most_twice_as_much_as_fifo(held: int, callers: int) -> None:
     fifo = calls_of(Traffic(100, 5, 10_000, held))
-    window = calls_of(Traffic(100, 5, 10_000, held, Window(), callers))
-    few = calls_of(Traffic(100, 5, 94, held, Window(), callers))
+    window = calls_of(Traffic(100, 5, 10_000, held, policy=Window(), callers=callers))
+    few = calls_of(Traffic(100, 5, 94, held, policy=Window(), callers=callers))
     print(f"{fifo / EVENTS:.0f}, {window / EVENTS:.0f}, with few waiting {few / EVENTS:.0f} calls an event")
     assert window <= 2 * fifo
     assert window <= 1.05 * few

@@ -103,21 +103,25 @@ def test_it_does_not_claim_before_max_wait_even_if_the_batch_is_over() -> None:
 
 
 def test_max_wait_counts_from_the_last_lease_of_a_model_that_still_has_a_queue() -> None:
-    play = busy_a(max_wait=15.0, batch=1.5)
+    play = busy_a(max_wait=15.0, batch=1.0)
+    asking(play, "r3", "a")
     asking(play, "o1", "b", "y")
     asking(play, "o2", "b", "y")
-    play.after(15.0) << []
-    play.release(1) << [stop("a", 1)]
-    play.exited("a", 1) << [start("b", 2)]
-    swapped_to(play, "b", 2, 3.0) << [grant("o1", 2, "b", 2)]
+    play.now += 14.0
+    play.release(1) << [grant("r2", 2, "a", 1)]
+    play.after(1.0) << []
+    assert draining(play, "a")
+    play.release(2) << [stop("a", 1)]
     policy = play.core.board.rules.policy
     assert isinstance(policy, Window)
     policy._shares.accounts["y"].tag += 100.0
-    # The request of a has waited since 100, and a was served at 104: more than 15 s ago.
-    assert play.core.board.claim is None, "the batch of b lasts 2 s"
-    play.after(2.0) << []
+    play.exited("a", 1) << [start("b", 2)]
+    swapped_to(play, "b", 2, 3.0) << [grant("o1", 3, "b", 2)]
+    # r3 has waited since 104, and a was served last at 118.
+    play.after(10.9) << []
+    assert play.core.board.claim is None
+    play.after(0.2) << []
     assert play.core.board.claim is not None
-    play.release(2) << [stop("b", 2)]
 
 
 def test_it_stays_with_what_will_be_done_sooner_than_it_could_come_back() -> None:
@@ -164,12 +168,17 @@ def test_a_starting_model_has_its_batch_before_it_is_claimed_against() -> None:
     play = busy_a(models="abc", max_wait=5.0, batch=3.0)
     asking(play, "o1", "b", "y")
     asking(play, "p1", "c", "z")
-    play.after(8.0) << []
-    play.release(1) << [stop("a", 1)]
+    play.release(1).release(2) << [stop("a", 1)]
     play.exited("a", 1) << [start("b", 2)]
     asking(play, "o2", "b", "y")
-    swapped_to(play, "b", 2, 4.0) << [grant("o1", 2, "b", 2)]
-    assert play.core.board.claim is None, "c has waited 12 s, and lets b have its batch"
+    play.after(8.0) << []
+    assert play.core.board.claim is None, "c is ripe, and lets b start"
+    play.ready("b", 2) << [grant("o1", 3, "b", 2)]
+    policy = play.core.board.rules.policy
+    assert isinstance(policy, Window)
+    policy._shares.accounts["y"].tag += 100.0
+    play.after(9.0) << []
+    assert play.core.board.claim is None, "and have its batch"
     play.after(8.0) << []
     assert play.core.board.claim is not None
     assert play.core.board.claim.target == C

@@ -42,6 +42,7 @@ class Traffic:
         hot: int,
         waiting: int,
         held: int = IN_FLIGHT,
+        *,
         policy: Policy | None = None,
         callers: int = 1,
     ) -> None:
