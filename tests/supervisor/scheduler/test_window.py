@@ -156,6 +156,8 @@ def test_it_stays_while_its_caller_is_behind_in_his_share() -> None:
     policy = play.core.board.rules.policy
     assert isinstance(policy, Window)
     policy._shares.accounts["x"].tag -= 30.0
+    for number in range(40):
+        asking(play, f"more{number}", "a")
     asking(play, "o1", "b", "y") << []
     play.after(6.0) << []
     assert not draining(play, "a")
