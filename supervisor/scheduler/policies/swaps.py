@@ -51,6 +51,12 @@ class Costs:
         known = self.services.get(model)
         return known.mean if known is not None else UNKNOWN_SERVICE
 
+    def keep(self, models: frozenset[ModelId]) -> None:
+        """Forget what there is no more."""
+        self.swaps = {model: learned for model, learned in self.swaps.items() if model in models}
+        self.pairs = {pair: learned for pair, learned in self.pairs.items() if models.issuperset(pair)}
+        self.services = {model: learned for model, learned in self.services.items() if model in models}
+
     def snapshot(self) -> dict[str, Any]:
         """As plain values."""
         return {

@@ -8,7 +8,7 @@ one: the one that was served longest ago, and every other time the one whose cal
 ``accounts.py`` (``contracts.Accounting``).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
@@ -66,8 +66,10 @@ class Window:
     name: ClassVar[str] = "window"
     parks: ClassVar[bool] = False
 
-    def __init__(self, settings: Settings | None = None) -> None:
+    def __init__(self, settings: Settings | None = None, models: Collection[ModelId] = ()) -> None:
+        """``models``: those that there are; of others nothing is taken over. None named: of all."""
         self.settings = settings or Settings()
+        self._models = frozenset(models)
         self._shares = Shares(self.settings.weights)
         self._lanes = Lanes(self._shares.tag)
         self._costs = Costs()
@@ -95,7 +97,7 @@ class Window:
             priority=priorities(settings, "priority", names_of(models), problems),
             weights=weights(settings, "weights", problems),
         )
-        return cls(found), problems
+        return cls(found, models), problems
 
     @property
     def min_resident(self) -> float:
@@ -268,6 +270,9 @@ class Window:
         self._shares.restore(snapshot["shares"])
         self._costs.restore(snapshot["costs"])
         self._served = dict(snapshot["served"])
+        if self._models:
+            self._costs.keep(self._models)
+            self._served = {model: when for model, when in self._served.items() if model in self._models}
         self._charged = {lease: (charge[0], charge[1], charge[2]) for lease, charge in snapshot["charged"].items()}
         self._claims, self._ripe_since = snapshot["claims"], snapshot["ripe_since"]
         self._look_at = snapshot["look_at"]

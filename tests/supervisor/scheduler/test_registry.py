@@ -9,6 +9,7 @@ import pytest
 from config.types import ModelSettings, Routing
 from protocol.ids import ModelId
 from supervisor.scheduler.policies.fifo import Fifo
+from supervisor.scheduler.policies.window import Window
 from supervisor.scheduler.registry import build
 from tests.support.strangers import install
 
@@ -43,6 +44,17 @@ def test_the_settings_of_fifo_take_aliases_and_name_every_mistake() -> None:
     assert texts(Routing(policy_settings={"priority": 3})) == [
         (f"{path}.priority", "expected a mapping of model names to numbers")
     ]
+
+
+def test_the_settings_of_window_are_found_by_its_name() -> None:
+    built = build(Routing(policy="window", policy_settings={"priority": {"default": 7}, "weights": {"x": 2}}), MODELS)
+    assert isinstance(built.policy, Window)
+    assert built.policy.settings.weights == {"x": 2.0}
+    (problem,) = texts(Routing(policy="window", policy_settings={"maxWiat": 5}))
+    assert problem == (
+        "routing.scheduler.settings.window.maxWiat",
+        "there is no such setting; did you mean 'maxWait'?",
+    )
 
 
 def test_unknown_names_list_the_known_ones() -> None:

@@ -335,6 +335,24 @@ def test_accounts_go_through_a_snapshot_and_a_reload() -> None:
     assert again.snapshot()["shares"] == saved["shares"]
 
 
+def test_a_reload_forgets_what_was_learned_of_models_that_are_no_more() -> None:
+    play = busy_a()
+    asking(play, "o1", "b")
+    play.now += 1.0
+    play.release(1).release(2)
+    play.exited("a", 1)
+    swapped_to(play, "b", 2, 3.0)
+    play.release(3)
+    saved = play.core.board.rules.policy.snapshot()
+    assert [*saved["served"]] == [A, B]
+    assert saved["costs"]["pairs"]
+    fewer = Window(models=(B, C))
+    fewer.restore(json.loads(json.dumps(saved)))
+    left = fewer.snapshot()
+    assert [*left["served"]] == [*left["costs"]["swaps"]] == [*left["costs"]["services"]] == [B]
+    assert not left["costs"]["pairs"]
+
+
 def test_a_caller_who_is_idle_and_has_caught_up_is_forgotten() -> None:
     play = busy_a(limit=2)
     policy = play.core.board.rules.policy
