@@ -167,6 +167,11 @@ class Record:
         return sum(self.refusals.values())
 
     @property
+    def serving_now(self) -> int:
+        """Requests whose exchange went on at the end."""
+        return self._leases
+
+    @property
     def span(self) -> float:
         """From the first arrival to the end."""
         return self.ended - (self.began or 0.0)
