@@ -41,6 +41,8 @@ class Begun(Struct, frozen=True, kw_only=True, tag_field="line", tag="begun"):
     """What the scheduler reads of the configuration, under the keys of its file."""
     snapshot: dict[str, Any]
     """What ``Core.snapshot`` returned."""
+    parking: bool = True
+    """Workers may keep leases: no setting, so it is not in ``config``."""
 
 
 class Happened(Struct, frozen=True, kw_only=True, tag_field="line", tag="event", omit_defaults=True):

@@ -13,7 +13,15 @@ from supervisor.scheduler.events import Event, RulesChanged, Snapshot
 from supervisor.veil import Veil
 
 
-def beginning(instance: str, now: float, config: dict[str, Any], snapshot: Snapshot, veil: Veil | None) -> bytes:
+def beginning(
+    instance: str,
+    now: float,
+    config: dict[str, Any],
+    snapshot: Snapshot,
+    veil: Veil | None,
+    *,
+    parking: bool = True,
+) -> bytes:
     """The first line. Raises ``TypeError`` for accounts of a policy that are no plain values."""
     if veil is not None:
         config, snapshot = veil.config(config), veil.snapshot(snapshot)
@@ -25,6 +33,7 @@ def beginning(instance: str, now: float, config: dict[str, Any], snapshot: Snaps
             hashed=veil is not None,
             config=config,
             snapshot=dict(snapshot),
+            parking=parking,
         )
     )
 

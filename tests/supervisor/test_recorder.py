@@ -19,9 +19,9 @@ from protocol.ids import CallId, ModelId, WorkerId
 from protocol.recording import Recording
 from supervisor.loop import Loop
 from supervisor.recorder import MOST_BEHIND, Recorder
-from supervisor.rules import rules_of
 from supervisor.scheduler import effects as do
 from supervisor.scheduler import events as ev
+from supervisor.scheduler.configured import rules_of
 from supervisor.scheduler.core import Core
 from tools.simulate.replay import replay
 

@@ -19,7 +19,7 @@ class Tape:
         self._config = config
         self._veil = veil
         self._now = now
-        self.lines = [beginning("i", now, config(), core.snapshot(), veil)]
+        self.lines = [beginning("i", now, config(), core.snapshot(), veil, parking=core.board.rules.parking)]
 
     def take(self, event: Event, now: float, effects: Sequence[Effect] | None) -> None:
         self._now = now

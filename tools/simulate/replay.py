@@ -19,6 +19,7 @@ from supervisor.scheduler.core import Core
 from supervisor.scheduler.phases import IllegalTransition
 from supervisor.scheduler.state import Rules
 from tools.simulate.recorded_rules import recorded_rules
+from tools.simulate.world import Watcher
 
 EVENTS: dict[str, Any] = {kind.__name__: kind for kind in get_args(ev.Event)}
 EFFECTS: dict[str, Any] = {kind.__name__: kind for kind in get_args(do.Effect)}
@@ -59,25 +60,52 @@ class Replayed:
 def replay(path: Path, build: BuildRules = recorded_rules) -> Replayed:
     """Run a recording through the core. ``RecordingError`` if it cannot be read."""
     with Recording(path) as recording:
-        core = restored(recording, path, build)
-        began = latest = recording.begun.at
-        count = 0
-        for step in events_of(recording, path, build):
-            count, latest = count + 1, step.at
-            found = _handled(core, step)
-            if recording.begun.hashed and found is not None:
-                found = _without_texts(found)
-            if found != (None if step.ignored else step.effects):
-                where = f"line {step.line}, {step.at - began:.3f} s after the beginning, {_short(step.event)}: "
-                return Replayed(count, latest - began, where + _difference(step, found), tuple(recording.notes))
-        return Replayed(count, latest - began, None, tuple(recording.notes))
+        return replay_steps(recording, path, build=build)
+
+
+def replay_steps(
+    recording: Recording,
+    path: Path,
+    take: Callable[[Step], None] | None = None,
+    watcher: Watcher | None = None,
+    build: BuildRules = recorded_rules,
+) -> Replayed:
+    """The same, once through the file. ``take`` gets every step, also those after a difference; ``watcher`` the board.
+
+    After a difference the core is not asked any more.
+    """
+    core = restored(recording, path, build)
+    began = latest = recording.begun.at
+    count = 0
+    difference: str | None = None
+    for step in events_of(recording, path, build):
+        count, latest = count + 1, step.at
+        if difference is None:
+            difference = _difference_at(core, step, recording.begun.hashed, began)
+            if watcher is not None:
+                watcher.look(core.board, step.at - began)
+        if take is not None:
+            take(step)
+        elif difference is not None:
+            break
+    return Replayed(count, latest - began, difference, tuple(recording.notes))
+
+
+def _difference_at(core: Core, step: Step, hashed: bool, began: float) -> str | None:
+    found = _handled(core, step)
+    if hashed and found is not None:
+        found = _without_texts(found)
+    if found == (None if step.ignored else step.effects):
+        return None
+    where = f"line {step.line}, {step.at - began:.3f} s after the beginning, {_short(step.event)}: "
+    return where + _difference(step, found)
 
 
 def restored(recording: Recording, path: Path, build: BuildRules = recorded_rules) -> Core:
     """A core in the state in which the recording began."""
     begun = recording.begun
     try:
-        core = Core(build(begun.config), begun.instance)
+        core = Core(replace(build(begun.config), parking=begun.parking), begun.instance)
     except RecordingError as error:
         raise RecordingError(f"{path}, line 1: its configuration is not accepted here: {error}") from None
     try:
@@ -92,18 +120,18 @@ def events_of(recording: Recording, path: Path, build: BuildRules = recorded_rul
     """The events of a recording, one after the other. ``RecordingError`` names the line that cannot be used."""
     for number, row in recording.events():
         try:
-            event = _event(row, build)
+            event = _event(row, build, recording.begun.parking)
             effects = tuple(_converted(EFFECTS, name, fields) for name, fields in row.effects)
         except (msgspec.ValidationError, RecordingError) as error:
             raise RecordingError(f"{path}, line {number}: {error}") from None
         yield Step(number, row.at, event, effects, row.ignored)
 
 
-def _event(row: Happened, build: BuildRules) -> Any:
+def _event(row: Happened, build: BuildRules, parking: bool) -> Any:
     fields = row.fields
     if row.event == "RulesChanged" and isinstance(fields, dict) and isinstance(fields.get("config"), dict):
         fields = {name: value for name, value in fields.items() if name != "config"}
-        fields["rules"] = build(row.fields["config"])
+        fields["rules"] = replace(build(row.fields["config"]), parking=parking)
     return _converted(EVENTS, row.event, fields)
 
 

@@ -8,8 +8,8 @@ from config.check import load, load_text
 from config.scheduling import scheduling
 from protocol.ids import CallId, ModelId, WorkerId
 from protocol.recording import RecordingError
-from supervisor.rules import rules_of
 from supervisor.scheduler import events as ev
+from supervisor.scheduler.configured import rules_of
 from supervisor.scheduler.core import Core
 from supervisor.scheduler.evictions.matrix import Matrix
 from tests.support.recordings import Tape
