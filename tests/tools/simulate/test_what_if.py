@@ -42,7 +42,7 @@ def traffic() -> list[Arrival]:
     """Five minutes: a busy model without a pause, and now and then one that has to wait for it; some give up."""
     busy = [Arrival(0.5 * number, "hot.one", 1.25, "ann") for number in range(600)]
     rare = [
-        Arrival(40.0 + 50 * number, "rare", 3.0, "bob", cancel_after=[None, 30.0][number % 2]) for number in range(5)
+        Arrival(40.0 + 50 * number, "rare", 3.0, "bob", cancel_after=[None, 15.0][number % 2]) for number in range(5)
     ]
     late = [Arrival(150.0 + number, "rare", 2.0, "eve", deadline=90.0) for number in range(12)]
     return sorted([*busy, *rare, *late], key=lambda arrival: arrival.at)
