@@ -15,6 +15,7 @@ from tools.simulate.timeline import Lane, Timeline
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 MOST_LANES = 12
 """Lanes of one policy; models that started most often go first."""
@@ -27,6 +28,8 @@ COLOURS = {
     "draining": "#8da0cb",
     "stopping": "#c0392b",
 }
+QUEUE = "#777777"
+MARKERS = "osx^v+D"
 
 
 class CannotPlot(Exception):
@@ -60,10 +63,12 @@ def draw(runs: Sequence[Run], file: Path) -> None:
     rows = [2.5, *(0.6 + 0.75 * len(chosen) for chosen in lanes)]
     figure = Figure(figsize=(14, sum(rows) + 0.8), layout="constrained")
     panels = figure.subplots(len(rows), 1, sharex=True, squeeze=False, height_ratios=rows)[:, 0]
-    _draw_waits(panels[0], runs)
+    longest = max((count for chosen in lanes for _, lane in chosen for _, count in lane.queue), default=0) or 1
+    _draw_waits(panels[0], runs, lanes[0])
     for panel, run, chosen in zip(panels[1:], runs, lanes, strict=True):
-        _draw_lanes(panel, run, chosen)
+        _draw_lanes(panel, run, chosen, longest)
     panels[-1].set_xlabel("time (s)")
+    _explain_colours(figure)
     try:
         figure.savefig(file, format="png", dpi=100, metadata={"Software": None})
     except OSError as error:
@@ -78,21 +83,28 @@ def _shown(run: Run) -> list[tuple[str, Lane]]:
     return [(name, run.timeline.lanes[name]) for name in used if name in most]
 
 
-def _draw_waits(panel: "Axes", runs: Sequence[Run]) -> None:
-    for run in runs:
-        waits = run.record.waits
-        step = -(-len(waits) // MOST_POINTS) or 1
-        shown = sorted((at, wait) for _, at, wait in waits[::step])
-        panel.plot([at for at, _ in shown], [wait for _, wait in shown], ".", markersize=4, label=run.name)
+def _draw_waits(panel: "Axes", runs: Sequence[Run], lanes: Sequence[tuple[str, Lane]]) -> None:
+    """One series for each policy; with one policy, for each of its models."""
+    series = {run.name: [(at, wait) for _, at, wait in run.record.waits] for run in runs}
+    if len(runs) == 1:
+        waits = runs[0].record.waits
+        series = {name: [(at, wait) for model, at, wait in waits if model == name] for name, _ in lanes}
+    for number, (name, waits_of) in enumerate(series.items()):
+        step = -(-len(waits_of) // MOST_POINTS) or 1
+        shown = sorted(waits_of[::step])
+        marker = MARKERS[number % len(MARKERS)]
+        panel.plot(
+            [at for at, _ in shown], [wait for _, wait in shown], marker, markersize=4, fillstyle="none", label=name
+        )
     panel.set_ylabel("waited (s)")
     panel.set_ylim(bottom=0)
     panel.set_title("How long requests waited, by the time at which they came", loc="left", fontsize=10)
-    panel.legend(loc="upper right", fontsize=8)
+    panel.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
 
 
-def _draw_lanes(panel: "Axes", run: Run, lanes: Sequence[tuple[str, Lane]]) -> None:
+def _draw_lanes(panel: "Axes", run: Run, lanes: Sequence[tuple[str, Lane]], longest: int) -> None:
+    """``longest``: the queue that is drawn at full height."""
     ended = run.record.ended
-    longest = max((count for _, lane in lanes for _, count in lane.queue), default=0) or 1
     for number, (_, lane) in enumerate(lanes):
         bottom = float(len(lanes) - number)
         for kind, colour in COLOURS.items():
@@ -102,19 +114,20 @@ def _draw_lanes(panel: "Axes", run: Run, lanes: Sequence[tuple[str, Lane]]) -> N
         heights = [0.48 * count / longest for _, count in lane.queue]
         heights.append(heights[-1] if heights else 0.0)
         tops = [bottom - 0.95 + height for height in heights]
-        panel.fill_between(times, bottom - 0.95, tops, step="post", color="#777777", linewidth=0)
+        panel.fill_between(times, bottom - 0.95, tops, step="post", color=QUEUE, linewidth=0)
     panel.set_yticks([len(lanes) - number - 0.2 for number in range(len(lanes))], [name for name, _ in lanes])
     panel.set_ylim(0, len(lanes) + 0.1)
     hidden = len(run.timeline.lanes) - len(lanes)
-    more = f"; {hidden} more models" if hidden else ""
+    more = f"; {hidden} more models are not drawn" if hidden else ""
     cut = f"; changes after {run.timeline.cut:.0f} s are not drawn" if run.timeline.cut is not None else ""
-    panel.set_title(f"{run.name}: models, and queues below them (up to {longest}){more}{cut}", loc="left", fontsize=10)
-    _legend(panel)
+    panel.set_title(
+        f"{run.name}: models, and below each its queue (up to {longest}){more}{cut}", loc="left", fontsize=10
+    )
 
 
-def _legend(panel: "Axes") -> None:
+def _explain_colours(figure: "Figure") -> None:
     from matplotlib.patches import Patch
 
     handles = [Patch(color=colour, label=kind) for kind, colour in COLOURS.items()]
-    handles.append(Patch(color="#777777", label="queue"))
-    panel.legend(handles=handles, loc="upper right", fontsize=8, ncols=len(handles))
+    handles.append(Patch(color=QUEUE, label="queue"))
+    figure.legend(handles=handles, loc="outside lower center", fontsize=8, ncols=len(handles))
