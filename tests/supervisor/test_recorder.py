@@ -3,7 +3,9 @@
 import os
 import resource
 import stat
-from collections.abc import AsyncIterator
+import statistics
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -322,3 +324,24 @@ async def test_the_end_of_the_supervisor_ends_the_recording(tmp_path: Path) -> N
     assert found.difference is None
     assert found.events == 3
     assert found.notes == ("the recording ended by itself: swapyard was stopped",)
+
+
+async def test_recording_costs_less_than_what_is_recorded(tmp_path: Path, tell: Callable[[str], None]) -> None:
+    ratios = []
+    async with shell(PLAIN) as it:
+        for number in range(7):
+            without = seconds_for(it, 1000)
+            await it.start(tmp_path / str(number))
+            ratios.append(seconds_for(it, 1000) / without)
+            reply = await it.stop()
+    middle = statistics.median(ratios)
+    tell(f"an event that is recorded takes {middle:.2f} times as long, and {reply.bytes / reply.events:.0f} bytes")
+    assert middle < 2.5
+    assert reply.bytes / reply.events < 400
+
+
+def seconds_for(it: Shell, requests: int) -> float:
+    began = time.perf_counter()
+    for _ in range(requests):
+        it.request("a", "10.0.0.1")
+    return time.perf_counter() - began
