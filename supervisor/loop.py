@@ -20,7 +20,7 @@ from supervisor.scheduler.phases import IllegalTransition
 log = logging.getLogger("swapyard.scheduler")
 
 Observer = Callable[[Event, Sequence[Effect]], None]
-Recorder = Callable[[Event, float, Sequence[Effect] | None], None]
+Record = Callable[[Event, float, Sequence[Effect] | None], None]
 """Takes each event, the time that the core got, and its effects; None: the phase table forbids the event."""
 
 
@@ -36,7 +36,7 @@ class Loop:
         self._wake: float | None = None
         self._sleep: trio.CancelScope | None = None
         self.perform: Callable[[Effect], None] = _nobody
-        self.record: Recorder | None = None
+        self.record: Record | None = None
         """Set while a recording is under way (``recorder.py``)."""
 
     def post(self, event: Event) -> None:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -16,15 +17,18 @@ import trio
 from config.check import load_text
 from config.scheduling import scheduling
 from config.types import Settings
+from protocol import messages as wire
 from protocol.control import Failed, Record, RecordReply, Reply
 from protocol.ids import CallId, ModelId, WorkerId
 from protocol.recording import Recording
 from supervisor.loop import Loop
+from supervisor.questions import Questions
 from supervisor.recorder import MOST_BEHIND, Recorder
 from supervisor.scheduler import effects as do
 from supervisor.scheduler import events as ev
 from supervisor.scheduler.configured import rules_of
 from supervisor.scheduler.core import Core
+from supervisor.worker_socket import WorkerSocket
 from tools.simulate.replay import replay
 
 WORKER = WorkerId("0.1.w")
@@ -324,6 +328,31 @@ async def test_the_end_of_the_supervisor_ends_the_recording(tmp_path: Path) -> N
     assert found.difference is None
     assert found.events == 3
     assert found.notes == ("the recording ended by itself: swapyard was stopped",)
+
+
+def test_a_worker_cannot_make_the_supervisor_write_a_file() -> None:
+    """Whoever takes over a worker must not get at more than a worker needs."""
+    sent: list[wire.FromSupervisor] = []
+
+    def never(*_: Any, **__: Any) -> Any:
+        raise AssertionError("that is no question for anybody")
+
+    questions = Questions(
+        "i", post=never, resolve=never, status=never, logs=never, queue=never, explain=never, reload=never, record=never
+    )
+    socket = WorkerSocket(
+        post=never,
+        resolve=never,
+        upstream=never,
+        loading=never,
+        adopted=never,
+        questions=questions,
+        revision=never,
+    )
+    socket.send = lambda _, message: sent.append(message)
+    socket.received(WORKER, wire.Ask(call=CallId("c"), verb=Record(action="start", path="/tmp/x")))
+    refused = Failed(code="cannot_record", text="recordings are made over the control socket")
+    assert sent == [wire.Answer(call=CallId("c"), reply=refused)]
 
 
 async def test_recording_costs_less_than_what_is_recorded(tmp_path: Path, tell: Callable[[str], None]) -> None:
