@@ -28,6 +28,7 @@ from supervisor.scheduler import effects as do
 from supervisor.scheduler import events as ev
 from supervisor.scheduler.configured import rules_of
 from supervisor.scheduler.core import Core
+from supervisor.scheduler.registry import POLICIES
 from supervisor.worker_socket import WorkerSocket
 from tools.simulate.replay import replay
 
@@ -41,7 +42,10 @@ models:
   fifo: {{cmd: x, proxy: 'http://127.0.0.1:4'}}
 """
 ROUTINGS = [
-    f"routing: {{scheduler: {{settings: {{fifo: {{priority: {{{SECRET}-alias: 3}}}}}}}}}}\n",
+    *(
+        f"routing: {{scheduler: {{use: {name}, settings: {{{name}: {{priority: {{{SECRET}-alias: 3}}}}}}}}}}\n"
+        for name in POLICIES
+    ),
     f"groups: {{one: {{swap: false, members: [{SECRET}-chat, {SECRET}-embed]}}}}\n",
     f"matrix: {{vars: {{x{SECRET}: {SECRET}-chat}}, "
     f"sets: {{one: 'x{SECRET} & {SECRET}-embed', two: '+one | {SECRET}-image'}}}}\n",
