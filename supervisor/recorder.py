@@ -115,8 +115,8 @@ class Recorder:
 
     def _start(self, verb: Record, answer: Answerer) -> None:
         if self._now is not None:
-            text = f"a recording to {self._now.path} is under way; 'swapctl record stop' ends it"
-            answer(Failed(code="busy", text=text))
+            under_way = f"a recording to {self._now.path} is under way; 'swapctl record stop' ends it"
+            answer(Failed(code="busy", text=_unwritten(self._now) if self._now.why else under_way))
         elif not os.path.isabs(verb.path):  # noqa: PTH117 (a text from the wire)
             answer(Failed(code="cannot_record", text=f"the path {verb.path!r} is not absolute"))
         elif verb.most < LEAST:
@@ -131,8 +131,8 @@ class Recorder:
         if under_way is None:
             last = f"; the last recording, to {self._last.path}, ended: {self._last.text}" if self._last else ""
             answer(Failed(code="not_recording", text=f"nothing is recorded{last}"))
-        elif under_way.asker is not None:
-            answer(Failed(code="busy", text=f"the recording to {under_way.path} is being ended already"))
+        elif under_way.why:
+            answer(Failed(code="busy", text=_unwritten(under_way)))
         else:
             under_way.asker = answer
             self._end(under_way, "stopped", "as asked")
@@ -162,6 +162,8 @@ class Recorder:
             problem = self._begin(mine)
         except OSError as error:
             problem = f"cannot write {mine.path}: {private_file.reason(error)}"
+        except ValueError:
+            problem = f"{mine.path!r} is no path"
         if problem is None:
             answer(self._reply())
             await self._write_all(mine)
@@ -185,8 +187,8 @@ class Recorder:
         mine.began = clock.now()
         try:
             line = beginning(self._instance, mine.began, self._config(), self._snapshot(), mine.veil)
-        except (TypeError, ValueError) as error:
-            return f"the state of the scheduler cannot be written: {error}"
+        except Exception as error:  # noqa: BLE001 (a stranger's policy may keep anything; serving goes on)
+            return f"the state of the scheduler cannot be written: {type(error).__name__}: {error}"
         most = min(mine.most - _FOR_THE_END, LONGEST_LINE)
         if len(line) > most:
             return f"the state of the scheduler alone takes {len(line)} bytes, and {most} may be used"
@@ -200,8 +202,8 @@ class Recorder:
         """One event, after its effects were carried out."""
         try:
             line = happening(event, now, effects, self._config, mine.veil)
-        except (TypeError, ValueError) as error:
-            self._end(mine, "failed", f"an event cannot be written: {error}")
+        except Exception as error:  # noqa: BLE001 (the same)
+            self._end(mine, "failed", f"an event cannot be written: {type(error).__name__}: {error}")
             return
         if mine.size + len(line) > mine.most - _FOR_THE_END:
             self._end(mine, "limit", f"it reached its limit of {mine.most} bytes")
@@ -256,8 +258,13 @@ class Recorder:
             await _in_thread(os.close, mine.descriptor)
         except OSError as error:
             log.error("closing %s: %s", mine.path, private_file.reason(error))  # noqa: TRY400 (a line says all there is)
+            mine.why, mine.text = "failed", f"it could not be written to its end: {private_file.reason(error)}"
         if self._now is mine:
             self._now, self._last = None, mine
+
+
+def _unwritten(ended: _Open) -> str:
+    return f"the recording to {ended.path} has ended ({ended.text}), and its last lines are being written"
 
 
 async def _in_thread(work: Callable[..., Any], *arguments: Any) -> Any:

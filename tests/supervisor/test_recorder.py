@@ -272,6 +272,29 @@ async def test_one_recording_at_a_time(tmp_path: Path) -> None:
         await it.start(tmp_path / "two")
 
 
+async def test_while_the_last_lines_are_written_nothing_else_begins(tmp_path: Path) -> None:
+    async with shell(PLAIN) as it:
+        await it.start(tmp_path / "one")
+        replies: list[Reply] = []
+        for verb in (Record(action="stop"), Record(action="stop"), Record(action="start", path=str(tmp_path / "two"))):
+            it.recorder.ask(verb, replies.append)
+        text = f"the recording to {tmp_path / 'one'} has ended (as asked), and its last lines are being written"
+        assert replies == [Failed(code="busy", text=text)] * 2
+        await it.ended()
+        assert isinstance(replies[2], RecordReply)
+
+
+async def test_accounts_that_cannot_be_written_end_no_supervisor(tmp_path: Path) -> None:
+    async with shell(PLAIN) as it:
+        await it.start(tmp_path / "one")
+        it.loop.post(ev.RequestArrived(CallId("c"), ModelId("a"), WORKER, "a\ud800b"))
+        found = await it.ended()
+        assert "an event cannot be written: UnicodeEncodeError" in found.text
+        assert found.failed
+        it.request("a")
+    assert replay(tmp_path / "one").difference is None
+
+
 async def test_a_path_that_cannot_be_used_is_refused_and_left_alone(tmp_path: Path) -> None:
     there = tmp_path / "there"
     there.write_text("mine")
@@ -285,6 +308,7 @@ async def test_a_path_that_cannot_be_used_is_refused_and_left_alone(tmp_path: Pa
         (tmp_path / "pipe", {"overwrite": True}, "No such device or address"),
         (Path("/dev/full"), {"overwrite": True}, "cannot write /dev/full: it is no ordinary file"),
         (Path("relative"), {}, "the path 'relative' is not absolute"),
+        (Path("/tmp/\0"), {}, "'/tmp/\\x00' is no path"),
         (tmp_path / "small", {"most": 1000}, "a recording needs at least 64 KiB, not 1000 bytes"),
     ]
     async with shell(PLAIN) as it:
