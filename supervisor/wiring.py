@@ -13,6 +13,7 @@ from pathlib import Path
 
 import trio
 
+from config.scheduling import scheduling
 from config.types import Settings
 from protocol import runtime_dir
 from protocol.control import StatusReply
@@ -30,6 +31,7 @@ from supervisor.options import Options
 from supervisor.perform import Performer
 from supervisor.processes import Processes
 from supervisor.questions import Questions
+from supervisor.recorder import Recorder
 from supervisor.reload import Reload
 from supervisor.scheduler import explain, invariants
 from supervisor.scheduler.board import Board
@@ -80,6 +82,13 @@ class App:
             guardian=guardian,
         )
         self.reload = Reload(options.sources, self)
+        self.recorder = Recorder(
+            self.instance,
+            loop=self.loop,
+            snapshot=core.snapshot,
+            config=lambda: scheduling(self.settings),
+            nursery=nursery,
+        )
         self.questions = self._questions()
         self.worker_socket = self._worker_socket()
         self.hub = self._worker_hub()
@@ -98,6 +107,7 @@ class App:
             queue=lambda: status.queue(self.board),
             explain=lambda call: status.explained(self.board, call),
             reload=self.reload.ask,
+            record=self.recorder.ask,
         )
 
     def _worker_socket(self) -> WorkerSocket:

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable
 
 from protocol import messages as wire
-from protocol.control import Reply
+from protocol.control import Failed, Record, Reply
 from protocol.errors import PeerError
 from protocol.ids import CallId, ModelId, Refusal, WorkerId
 from protocol.reports import outcomes
@@ -62,6 +62,10 @@ class WorkerSocket:
                 self._post(ev.LeaseReleased(lease, clock.from_wire(reading)))
             case wire.Report():
                 self._report(worker, message)
+            case wire.Ask(call=call, verb=Record()):
+                # It names a file to write: only for those who may open the control socket.
+                text = "recordings are made over the control socket"
+                self._answer(worker, call, Failed(code="cannot_record", text=text))
             case wire.Ask(call=call, verb=verb):
                 self._questions.ask(verb, lambda reply: self._answer(worker, call, reply))
             case wire.CatalogueAdopted(revision=revision):

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from protocol.ids import CallId, LeaseId, ModelId, WorkerId
+from supervisor.scheduler import effects as do
 from supervisor.scheduler import events as ev
 from supervisor.scheduler.contracts import Eviction, Policy
 from supervisor.scheduler.core import Core
@@ -72,11 +73,15 @@ class World(RuleBasedStateMachine):
         check(self.core.board, effects)
         again = self.twin.handle(twin_event or event, self.now)
         assert again == effects, f"{event} gave {again} after a restore, not {effects}; {self.difference()}"
+        self.handled(event, effects)
         for effect in effects:
             self.under_way.carry_out(effect, self.core.board, self.now)
         if isinstance(self.core.board.rules.policy, Fifo) and self.under_way.wake != self.now:
             assert not self.core.board.servable, "ready, with a free slot, and lets requests wait"
         self.everybody_knows_why()
+
+    def handled(self, event: ev.Event, effects: list[do.Effect]) -> None:
+        """For worlds that watch."""
 
     def difference(self) -> dict[str, tuple[Any, Any]]:
         one, other = self.core.snapshot(), self.twin.snapshot()

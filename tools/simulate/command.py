@@ -17,10 +17,12 @@ from config.check import Loaded, load, load_text
 from config.errors import Severity, printable
 from config.sources import Sources
 from config.types import Settings
+from protocol.recording import RecordingError
 from supervisor.scheduler.registry import POLICIES
 from supervisor.scheduler.settings import suggestion
-from tools.simulate import plot, search
+from tools.simulate import plot, search, what_if
 from tools.simulate.profiles import PROFILES, Traffic, definition
+from tools.simulate.recorded_rules import BadChange
 from tools.simulate.references import PRESETS, REFERENCES
 from tools.simulate.report import Row, as_json, as_table
 from tools.simulate.scenario import BadScenario, Choice, Scenario, rules_for, run
@@ -52,6 +54,7 @@ examples:
   swapyard simulate --profile zipf --swap-cost 20 --plot zipf.png
   swapyard simulate --config config.yaml --trace requests.jsonl --compare fifo,fifo:maxWait=20
   swapyard simulate --config config.yaml --trace requests.jsonl --cost chat=25/3 --cost embed=4 -o json
+  swapyard simulate --replay hour.jsonl --set routing.scheduler.settings.fifo.maxWait=20 --plot hour.png
 """
 
 
@@ -79,6 +82,14 @@ def parser() -> argparse.ArgumentParser:
     traffic.add_argument("--profile", metavar="NAME", help="traffic by name; --list-profiles tells which")
     traffic.add_argument("--trace", type=Path, metavar="FILE", help="requests from a file; see below")
     traffic.add_argument("--list-profiles", action="store_true", help="print every profile with its definition")
+    traffic.add_argument("--replay", type=Path, metavar="FILE", help="a recording of 'swapctl record start FILE'")
+    traffic.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="PATH=VALUE",
+        help="with --replay: what if this setting had been another one; may be repeated",
+    )
     add_sources(made)
     policies = made.add_argument_group("policies")
     policies.add_argument(
@@ -134,11 +145,13 @@ def main(arguments: list[str]) -> int:
             return 0
         if options.plot is not None:
             plot.check()
+        if options.replay is not None or options.set:
+            return replayed(options)
         scenario = scenario_of(options)
         rows, runs = compared(scenario, choices_of(options, scenario.settings), timelines=options.plot is not None)
         if options.plot is not None:
             plot.draw(runs, options.plot)
-    except (BadCommandLine, BadScenario, BadTrace, Stuck, plot.CannotPlot) as error:
+    except (BadCommandLine, BadScenario, BadTrace, BadChange, RecordingError, Stuck, plot.CannotPlot) as error:
         for line in str(error).splitlines():
             print(f"swapyard simulate: {printable(line)}", file=sys.stderr)
         return 2
@@ -146,6 +159,32 @@ def main(arguments: list[str]) -> int:
         return 130
     print(as_json(_asked(options), rows) if options.output == "json" else as_table(rows), end="")
     return 0
+
+
+def replayed(options: argparse.Namespace) -> int:
+    """A recording; the exit status: 1 if this version decides otherwise than the recorded one did."""
+    if options.replay is None:
+        raise BadCommandLine("--set changes a recording: give --replay FILE as well")
+    given = {"profile", "trace", "config", "config_dir", "stop_cost", "crash"}
+    others = [name for name in sorted(given) if getattr(options, name) is not None]
+    if others or options.cost:
+        name = (others or ["cost"])[0].replace("_", "-")
+        raise BadCommandLine(f"--replay has traffic, configuration and costs in it; leave out --{name}")
+    if options.policy is not None and options.compare is not None:
+        raise BadCommandLine("give --policy or --compare, not both")
+    policies = [text.strip() for text in (options.compare or options.policy or "").split(",") if text.strip()]
+    if BEST in policies:
+        raise BadCommandLine(f"--replay: there is no {BEST!r} for a recording")
+    timelines = options.plot is not None
+    found = what_if.answer(options.replay, options.set, policies, seed=options.seed, timelines=timelines)
+    if options.plot is not None:
+        plot.draw(found.runs, options.plot)
+    if options.output == "json":
+        about = {"replay": str(options.replay), "set": options.set, "seed": options.seed, **found.as_object()}
+        print(as_json(about, found.rows), end="")
+    else:
+        print(found.told() + as_table(found.rows), end="")
+    return 0 if found.replayed.difference is None else 1
 
 
 def profiles_text() -> str:
