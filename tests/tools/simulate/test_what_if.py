@@ -161,13 +161,20 @@ def test_mistakes_are_one_line_and_exit_status_2(
     assert words in told.err
 
 
-def test_a_budget_of_memory_can_be_tried(made: Callable[..., Path]) -> None:
-    changes = [
-        "routing.router.use=memory",
-        'routing.router.settings={"memory": {"devices": {"gpu": "10GiB"}}}',
-        'models.hot.one.memory={"gpu": "4GiB"}',
-        "models.rare.memory.gpu=5GiB",
-    ]
+MEMORY = [
+    "routing.router.use=memory",
+    'routing.router.settings={"memory": {"devices": {"gpu": "10GiB"}}}',
+    'models.hot.one.memory={"gpu": "4GiB"}',
+    "models.rare.memory.gpu=5GiB",
+]
+SETS = ["routing.router.use=matrix", "routing.router.settings.matrix.sets.both=hot.one & rare"]
+GROUPS = ['routing.router.settings.groups.both={"swap": false, "members": ["hot.one", "rare"]}']
+
+
+@pytest.mark.parametrize("changes", [MEMORY, SETS, GROUPS])
+def test_a_budget_a_set_or_a_group_that_lets_both_run_can_be_tried(
+    made: Callable[..., Path], changes: list[str]
+) -> None:
     found = answer(made(), changes, [], seed=0, timelines=False)
     record = found.rows[2].record
     assert record is not None
