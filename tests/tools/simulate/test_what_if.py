@@ -146,6 +146,8 @@ def test_another_decision_than_the_recorded_one_is_exit_status_1(made: Callable[
         (["--replay", "FILE", "--set", "routing.scheduler.use=lifo"], "there is no policy 'lifo'"),
         (["--replay", "FILE", "--profile", "zipf"], "costs in it; leave out --profile"),
         (["--replay", "FILE", "--cost", "a=1"], "leave out --cost"),
+        (["--replay", "FILE", "--swap-cost", "3"], "leave out --swap-cost"),
+        (["--replay", "FILE", "--until", "3"], "leave out --until"),
         (["--replay", "FILE", "--compare", "best"], "--replay: there is no 'best' for a recording"),
     ],
 )  # fmt: skip
