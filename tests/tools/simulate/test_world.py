@@ -32,6 +32,7 @@ def test_a_swap_waits_for_the_exchange_then_for_the_stop_then_for_the_load() -> 
     case = scenario([Arrival(0, "a", 6), Arrival(1, "b", 2)], {"a": Cost(10, 3), "b": Cost(4)})
     record = run(case, FIFO)
     assert record.waits == [("a", 0, 10), ("b", 1, 22)]  # 10 + 6 until a is idle, 3 to stop it, 4 to load b
+    assert record.served == [("", 10, 6), ("", 23, 2)]
     assert (record.starts, record.wasted, record.ended) == (2, 0, 25)
     assert record.share == pytest.approx(8 / 25)
     assert spans(case) == {
