@@ -74,6 +74,8 @@ def test_the_judgement_says_what_is_worse(
     rows = {"window": Row("window", record(*ours)), "drain-first": Row("drain-first", record(*rival))}
     rows["best"] = Row("best", record(*best)) if best else Row("best", None, "too large")
     assert verdict(rows) == said
+    rows["drain-batch"] = Row("drain-batch", record(5.0, 0.5))
+    assert verdict(rows) == f"{said}; worse than drain-batch: serving, worst wait"
     assert verdict({"fifo": Row("fifo", record(1, 1))}) == ""
 
 

@@ -39,8 +39,9 @@ policies: {", ".join(POLICIES)}, and those of third parties, as after routing.sc
 to compare with, in the simulator only:
   {", ".join(PRESETS)}    fifo with maxWait 0, which is what llama-swap does
   arrival-order   nobody is overtaken, not even if his model is ready
-  drain-first     a ready model is served until its queue is empty; after 15 s a waiting request ends that
-                  (drain-first:staleness=30 for other seconds)
+  drain-first     a ready model is served until its queue is empty; whoever has waited 15 s goes before everybody
+                  else (drain-first:staleness=30 for other seconds)
+  drain-batch     the same, but who waited when a model became ready is served first
   {BEST}            the best possible schedule, knowing the future; for small cases, one request at a time
 
 a trace has one JSON object a line:
@@ -154,6 +155,8 @@ def main(arguments: list[str]) -> int:
         for line in str(error).splitlines():
             print(f"swapyard simulate: {printable(line)}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
     print(as_json(_asked(options), rows) if options.output == "json" else as_table(rows), end="")
     return 0
 
@@ -233,6 +236,8 @@ def choices_of(options: argparse.Namespace, settings: Settings) -> list[Choice]:
     if len(choices) > MOST_POLICIES:
         raise BadCommandLine(f"--compare: {len(choices)} policies, more than {MOST_POLICIES}")
     known = [*POLICIES, *PRESETS, *REFERENCES, BEST]
+    if options.plot is not None and all(choice.name == BEST for choice in choices):
+        raise BadCommandLine(f"--plot: {BEST!r} is a search, not a run; name a policy beside it")
     for choice in choices:
         if not choice.name:
             raise BadCommandLine(f"--compare: a name is missing (known: {', '.join(known)})")

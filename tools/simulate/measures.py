@@ -1,6 +1,6 @@
 """What is measured of a run, while it runs: in all, by model, and by caller.
 
-A granted request costs four numbers in compact arrays and a few additions; nothing is kept of it as an object.
+A granted request costs five numbers in compact arrays and a few additions; nothing is kept of it as an object.
 ``world.py`` tells the ``Record`` what happens, ``report.py`` and ``plot.py`` read it.
 """
 
@@ -80,6 +80,7 @@ class Record:
     _wait: "array[float]" = field(default_factory=lambda: array("d"))
     _model: "array[int]" = field(default_factory=lambda: array("I"))
     _caller: "array[int]" = field(default_factory=lambda: array("I"))
+    _service: "array[float]" = field(default_factory=lambda: array("d"))
     _leases: int = 0
     _serving_since: float = 0.0
     _unused: dict[int, str] = field(default_factory=dict)
@@ -94,8 +95,10 @@ class Record:
         self.models[model].enter(now)
         self.callers[caller].enter(now)
 
-    def granted(self, model: str, caller: str, arrived: float, now: float, generation: int) -> None:
-        """It has its lease."""
+    def granted(
+        self, model: str, caller: str, arrived: float, now: float, generation: int, *, service: float = 0.0
+    ) -> None:
+        """It has its lease. ``service``: how long its exchange will take, if that is known."""
         of_model, of_caller = self.models[model], self.callers[caller]
         of_model.served += 1
         of_caller.served += 1
@@ -103,6 +106,7 @@ class Record:
         self._wait.append(now - arrived)
         self._model.append(of_model.index)
         self._caller.append(of_caller.index)
+        self._service.append(service)
         self._unused.pop(generation, None)
         if not self._leases:
             self._serving_since = now
@@ -195,6 +199,13 @@ class Record:
         """Model, arrival, wait, in the order of the grants; made anew each time."""
         names = list(self.models)
         return [(names[model], at, wait) for model, at, wait in zip(self._model, self._at, self._wait, strict=True)]
+
+    @property
+    def served(self) -> list[tuple[str, float, float]]:
+        """Caller, time of the grant, service, in the order of the grants; made anew each time."""
+        names = list(self.callers)
+        columns = zip(self._caller, self._at, self._wait, self._service, strict=True)
+        return [(names[caller], at + wait, service) for caller, at, wait, service in columns]
 
     def of(self, model: str | None = None, since: float = 0.0, until: float = float("inf")) -> list[float]:
         """Waits of requests for a model that arrived in this span, sorted."""

@@ -2,21 +2,45 @@
 
 - ``arrival-order``: nobody is overtaken, not even if his model is ready.
 - ``llama-swap``: what that program does, ``fifo`` with ``maxWait: 0``.
-- ``drain-first``: the model that is ready is served until nobody waits for it. A staleness bound (15 s) ends that.
+- ``drain-first``: a ready model is served until nobody waits for it; whoever has waited 15 s goes before all others.
+- ``drain-batch``: the same, but who waited when a model became ready is served before anything stale. With a backlog
+  this swaps far less, and 15 s are no bound any more: a batch is as long as its queue.
 - ``best`` is no policy, but a search: ``search.py``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import islice, takewhile
 from typing import Any, ClassVar, Self
 
 from protocol.ids import ModelId
-from supervisor.scheduler.contracts import Choice, MakeWay, Models, Nothing, Policy, Queue, Serve, SettingProblem
+from supervisor.scheduler.contracts import (
+    Choice,
+    MakeWay,
+    Models,
+    Nothing,
+    Policy,
+    Queue,
+    Serve,
+    SettingProblem,
+    Waiting,
+)
 from supervisor.scheduler.events import Event, ModelReady, Snapshot
 from supervisor.scheduler.phases import Phase
 from supervisor.scheduler.settings import seconds, unknown
 
 STALE = 15.0
+
+
+def _in_turn(queue: Queue, first: Waiting) -> Choice:
+    """Serve the oldest request, and those that follow it without another model between; or make way for it."""
+    if first.model in queue.servable():
+        run = takewhile(lambda waiting: waiting.model == first.model, _from(first, queue))
+        return Serve(first.model, sum(1 for _ in islice(run, queue.free(first.model))))
+    return MakeWay(first.model) if first.model in queue.blocked() else Nothing()
+
+
+def _from(first: Waiting, queue: Queue) -> Iterator[Waiting]:
+    return (waiting for waiting in queue.in_arrival_order() if waiting.number >= first.number)
 
 
 class ArrivalOrder:
@@ -34,14 +58,7 @@ class ArrivalOrder:
     def choose(self, queue: Queue, now: float) -> Choice:
         """The oldest request, whatever it takes; then nothing, until it has been granted."""
         first = next(queue.in_arrival_order(), None)
-        if first is None:
-            return Nothing()
-        if queue.phase(first.model) is Phase.READY:
-            free = queue.free(first.model)
-            run = takewhile(lambda waiting: waiting.model == first.model, islice(queue.in_arrival_order(), free))
-            count = sum(1 for _ in run)
-            return Serve(first.model, count) if count and first.model in queue.servable() else Nothing()
-        return MakeWay(first.model) if first.model in queue.blocked() else Nothing()
+        return Nothing() if first is None else _in_turn(queue, first)
 
     def observe(self, event: Event, now: float) -> None:
         """Nothing to account for."""
@@ -55,6 +72,53 @@ class ArrivalOrder:
 
 
 class DrainFirst:
+    """What is ready is served until its queue is empty, unless somebody's request is *stale*.
+
+    A request is stale when it has waited ``staleness`` seconds, and its model is ready or blocked: the oldest of these
+    goes next, whatever it takes. It knows nothing of who is in whose way: with several models resident, all hold back.
+    """
+
+    name: ClassVar[str] = "drain-first"
+    parks: ClassVar[bool] = False
+    min_resident: float = 0.0
+
+    def __init__(self, staleness: float = STALE) -> None:
+        self._staleness = staleness
+
+    @classmethod
+    def parse(cls, settings: Mapping[str, Any], models: Models) -> tuple[Self, list[SettingProblem]]:
+        """``staleness``: seconds."""
+        problems = unknown(settings, ("staleness",))
+        return cls(seconds(settings, "staleness", STALE, problems)), problems
+
+    def choose(self, queue: Queue, now: float) -> Choice:
+        """The oldest if it is stale; else serve what is ready, else make way for the oldest."""
+        servable = queue.servable()
+        could = (
+            at for at in queue.in_arrival_order() if at.model in servable or queue.phase(at.model) is Phase.STOPPED
+        )
+        first = next(could, None)
+        if first is None:
+            return Nothing()
+        if first.arrived + self._staleness <= now:
+            return _in_turn(queue, first)
+        if servable:
+            return Serve(servable[0], queue.free(servable[0]))
+        blocked = queue.blocked()
+        return MakeWay(blocked[0]) if blocked else Nothing(until=first.arrived + self._staleness)
+
+    def observe(self, event: Event, now: float) -> None:
+        """Nothing to account for."""
+
+    def snapshot(self) -> Snapshot:
+        """Nothing to keep."""
+        return {}
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Nothing to take over."""
+
+
+class DrainBatch:
     """What is ready is served until its queue is empty, unless somebody else's request is *stale*.
 
     A request is stale when its model is blocked and it has waited ``staleness`` seconds. While there is one, a ready
@@ -62,7 +126,7 @@ class DrainFirst:
     stale request. It knows nothing of who is in whose way: with several models resident, all of them hold back.
     """
 
-    name: ClassVar[str] = "drain-first"
+    name: ClassVar[str] = "drain-batch"
     parks: ClassVar[bool] = False
     min_resident: float = 0.0
 
@@ -113,6 +177,6 @@ class DrainFirst:
         self._owed = {ModelId(model): int(count) for model, count in snapshot["owed"].items()}
 
 
-REFERENCES: dict[str, type[Policy]] = {ArrivalOrder.name: ArrivalOrder, DrainFirst.name: DrainFirst}
+REFERENCES: dict[str, type[Policy]] = {kind.name: kind for kind in (ArrivalOrder, DrainFirst, DrainBatch)}
 PRESETS: dict[str, tuple[str, Mapping[str, Any]]] = {"llama-swap": ("fifo", {"maxWait": 0})}
 """Reference rows that are a policy of the product with other settings."""

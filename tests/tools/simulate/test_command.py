@@ -107,6 +107,10 @@ async def test_help_tells_what_a_new_user_needs() -> None:
         ([*FILES, "--compare", ",".join(["fifo"] * 21)], "--compare: 21 policies, more than 20"),
         ([*FILES, "--compare", "fifo", "--policy", "fifo"], "give --policy or --compare, not both"),
         ([*FILES, "--policy", "fifo:maxWait=soon"], "policy 'fifo:maxWait=soon': maxWait: found 'soon'"),
+        (
+            [*FILES, "--policy", "best", "--plot", "x.png"],
+            "--plot: 'best' is a search, not a run; name a policy beside it",
+        ),
         ([*FILES, "--plot", "none/x.png"], "none/x.png: cannot be written"),
         (["--profle", "bursty"], "unrecognized arguments: --profle bursty"),
     ],

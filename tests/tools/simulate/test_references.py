@@ -4,12 +4,15 @@ import random
 
 import pytest
 
+from supervisor.scheduler import invariants
+from supervisor.scheduler.board import Board
 from supervisor.scheduler.contracts import Policy
+from supervisor.scheduler.policies.fifo import Fifo
 from supervisor.scheduler.state import ModelRule, Rules
 from tests.support.random_parts import EVICTIONS, NAMES, SOUND
 from tests.tools.simulate.cases import FIFO, Arrival, Choice, Cost, World, run, scenario
 from tools.simulate.profiles import one_at_a_time
-from tools.simulate.references import REFERENCES, ArrivalOrder, DrainFirst
+from tools.simulate.references import REFERENCES, DrainBatch
 from tools.simulate.scenario import BadScenario
 
 HOT = [Arrival(float(second), "a", 1) for second in range(41)]
@@ -40,9 +43,16 @@ def test_drain_first_serves_a_ready_model_until_somebody_elses_request_is_stale(
     assert never.starts == 2
 
 
-def test_drain_first_serves_who_waited_when_a_model_became_ready_even_if_others_are_stale() -> None:
+def test_drain_first_is_arrival_order_once_everybody_is_stale() -> None:
+    arrivals = [Arrival(0, model, 1) for model in "abab"]
+    stale = run(scenario(arrivals, Cost(2)), Choice.of("drain-first:staleness=0"))
+    assert stale.waits == run(scenario(arrivals, Cost(2)), Choice.of("arrival-order")).waits
+    assert run(scenario(arrivals, Cost(2)), Choice.of("drain-first")).starts == 2
+
+
+def test_drain_batch_serves_who_waited_when_a_model_became_ready_even_if_others_are_stale() -> None:
     arrivals = [Arrival(0, "a", 1), Arrival(0, "b", 1), Arrival(0, "a", 1), Arrival(0, "b", 1), Arrival(2.5, "a", 1)]
-    record = run(scenario(arrivals, Cost(2)), Choice.of("drain-first:staleness=0"))
+    record = run(scenario(arrivals, Cost(2)), Choice.of("drain-batch:staleness=0"))
     assert [(model, at + wait) for model, at, wait in record.waits] == [
         ("a", 2),
         ("a", 3),
@@ -52,8 +62,13 @@ def test_drain_first_serves_who_waited_when_a_model_became_ready_even_if_others_
     ]
 
 
-def test_drain_first_carries_its_accounts_over() -> None:
-    policy = DrainFirst(0.0)
+def test_both_drain_while_nobody_is_stale_and_end_it_for_whoever_is() -> None:
+    case = scenario(HOT_AND_RARE, Cost(2))
+    assert run(case, Choice.of("drain-batch")).of("b") == run(case, Choice.of("drain-first")).of("b") == [17]
+
+
+def test_drain_batch_carries_its_accounts_over() -> None:
+    policy = DrainBatch(0.0)
     policy.restore({"fresh": ["a"], "owed": {"b": 2}})
     assert policy.snapshot() == {"fresh": ["a"], "owed": {"b": 2}}
 
@@ -82,8 +97,15 @@ def test_settings_of_a_policy_are_checked(text: str, said: str) -> None:
         run(scenario([Arrival(0, "a", 1)], Cost(1)), Choice.of(text))
 
 
+class Checked:
+    """Holds the invariants after each event."""
+
+    def look(self, board: Board, now: float) -> None:
+        invariants.check(board, ())
+
+
 @pytest.mark.parametrize("eviction", EVICTIONS)
-@pytest.mark.parametrize("policy", [ArrivalOrder, DrainFirst])
+@pytest.mark.parametrize("policy", [Fifo, *REFERENCES.values()])
 def test_everybody_is_served_whatever_the_eviction_rule(policy: type[Policy], eviction: str) -> None:
     swaps = 0
     for seed in range(40):
@@ -97,7 +119,8 @@ def test_everybody_is_served_whatever_the_eviction_rule(policy: type[Policy], ev
             now += rng.expovariate(rng.choice([0.2, 1.0, 5.0]))
             leaves = rng.choice([None, None, rng.uniform(0, 30)])
             arrivals.append(Arrival(now, rng.choice(NAMES), rng.uniform(0.0, 5.0), cancel_after=leaves))
-        record = World(rules, dict.fromkeys(NAMES, Cost(rng.uniform(0, 8), rng.uniform(0, 3)))).run(arrivals)
+        costs = dict.fromkeys(map(str, NAMES), Cost(rng.uniform(0, 8), rng.uniform(0, 3)))
+        record = World(rules, costs, watcher=Checked()).run(arrivals)
         assert sum(account.open for account in record.models.values()) == 0, f"seed {seed}"
         assert not record.complaints
         assert record.refused == 0
