@@ -4,6 +4,7 @@ A granted request costs five numbers in compact arrays and a few additions; noth
 ``world.py`` tells the ``Record`` what happens, ``report.py`` and ``plot.py`` read it.
 """
 
+import math
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -247,13 +248,13 @@ class Waits:
         ordered = sorted(waits)
         if not ordered:
             return cls()
-        p50, p95, p99 = (percentile(ordered, percent) for percent in (50, 95, 99))
+        p50, p95, p99 = (percentile(ordered, share) for share in (0.5, 0.95, 0.99))
         return cls(sum(ordered) / len(ordered), p50, p95, p99, ordered[-1])
 
 
-def percentile(ordered: Sequence[float], percent: int) -> float:
-    """The smallest value that at least ``percent`` of all do not exceed. ``ordered`` is not empty."""
-    return ordered[max(0, -(-len(ordered) * percent // 100) - 1)]
+def percentile(ordered: Sequence[float], share: float) -> float:
+    """The smallest value that at least this share of all (0 to 1) do not exceed. ``ordered`` is not empty."""
+    return ordered[max(0, math.ceil(len(ordered) * share - 1e-9) - 1)]
 
 
 def jain(rates: Sequence[float]) -> float | None:
