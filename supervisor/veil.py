@@ -99,17 +99,24 @@ class Veil:
         return {part: {key: self._inside(key, value) for key, value in of.items()} for part, of in settings.items()}
 
     def _router(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Sets name models in expressions, by short names of their own."""
+        """Groups and sets may have names of models; sets name models in expressions, by short names of their own."""
+        if "groups" in settings:
+            groups = settings["groups"]
+            return {
+                "groups": {
+                    self._plain(name): {**of, "members": self._plain(of["members"])} for name, of in groups.items()
+                }
+            }
         if "matrix" not in settings:
             return self._settings(settings)
         matrix = settings["matrix"]
-        sets = {name: self._expression(text, matrix["vars"]) for name, text in matrix["sets"].items()}
+        sets = {self._plain(name): self._expression(text, matrix["vars"]) for name, text in matrix["sets"].items()}
         return {"matrix": {"vars": {}, "evict_costs": self._keys(matrix["evict_costs"]), "sets": sets}}
 
     def _expression(self, text: str, short: Mapping[str, str]) -> str:
         def hidden(found: re.Match[str]) -> str:
             name = found[0]
-            return name if name.startswith("+") else self.model(short.get(name, name))
+            return f"+{self._plain(name[1:])}" if name.startswith("+") else self.model(short.get(name, name))
 
         return _SET_NAME.sub(hidden, text)
 

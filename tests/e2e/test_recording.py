@@ -14,14 +14,21 @@ from protocol.recording import Recording
 from tests.support.yard import PATIENCE, Yard, fake, yard
 from tools.simulate.replay import replay
 
-GROUPS = "groups: {both: {swap: false, members: [a, b]}}\n"
+LONG = f"  long: {{cmd: '{fake('--name long --chunks 2000 --chunk-interval 0.05')}'}}\n"
+GROUPS = "groups: {both: {swap: false, members: [a, b, long]}}\n"
 
 
 def config(*, limit: int = 3, more: str = "") -> str:
-    """a and b run beside each other, c alone; a exchange takes a tenth of a second."""
+    """a, b and long run beside each other, c alone; an exchange takes a tenth of a second, of long two minutes."""
     slow = "--chunks 2 --chunk-interval 0.05"
     rows = [f"  {name}: {{cmd: '{fake(f'--name {name}', slow)}', concurrencyLimit: {limit}}}\n" for name in "abc"]
-    return "models:\n" + "".join(rows).replace(f"Limit: {limit}", f"Limit: {limit}, queueLimit: 100") + GROUPS + more
+    return (
+        "models:\n"
+        + "".join(rows).replace(f"Limit: {limit}", f"Limit: {limit}, queueLimit: 100")
+        + LONG
+        + GROUPS
+        + more
+    )
 
 
 async def clients(it: Yard, model: str, requests: int) -> None:
@@ -36,9 +43,9 @@ async def load(it: Yard, requests: int) -> None:
 
 
 async def mid_life(it: Yard) -> bool:
-    """Are there leases, and does anybody wait?"""
-    rows = (await it.status()).models
-    return any(row.leases for row in rows) and any(row.waiting for row in rows)
+    """Is there a lease that will not end, and somebody who waits for that?"""
+    rows = {str(row.id): row for row in (await it.status()).models}
+    return bool(rows["long"].leases and rows["c"].waiting)
 
 
 async def ctl(it: Yard, *arguments: str) -> tuple[int, str, str]:
@@ -58,6 +65,7 @@ async def test_a_recording_begun_in_mid_life_replays_through_a_reload_and_the_de
     async with yard(config(), "--workers", "2") as it:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(load, it, 1000)
+            nursery.start_soon(clients, it, "long", 1)
             with trio.fail_after(PATIENCE):
                 while not await mid_life(it):
                     await trio.sleep(0.01)

@@ -46,9 +46,9 @@ ROUTINGS = [
         f"routing: {{scheduler: {{use: {name}, settings: {{{name}: {{priority: {{{SECRET}-alias: 3}}}}}}}}}}\n"
         for name in POLICIES
     ),
-    f"groups: {{one: {{swap: false, members: [{SECRET}-chat, {SECRET}-embed]}}}}\n",
+    f"groups: {{{SECRET}-chat: {{swap: false, members: [{SECRET}-chat, {SECRET}-embed]}}}}\n",
     f"matrix: {{vars: {{x{SECRET}: {SECRET}-chat}}, "
-    f"sets: {{one: 'x{SECRET} & {SECRET}-embed', two: '+one | {SECRET}-image'}}}}\n",
+    f"sets: {{{SECRET}-chat: 'x{SECRET} & {SECRET}-embed', two: '+{SECRET}-chat | {SECRET}-image'}}}}\n",
 ]
 
 

@@ -9,7 +9,8 @@ from protocol.ids import ModelId
 from supervisor.scheduler.evictions.group import Groups
 from supervisor.scheduler.policies.fifo import Fifo
 from supervisor.scheduler.state import ModelRule, Rules
-from tools.simulate.measures import Record, percentile
+from tools.simulate.measures import Record
+from tools.simulate.measures import percentile as percentile
 from tools.simulate.world import Arrival, Cost, World
 
 HOUR = 3600.0
@@ -97,7 +98,7 @@ def table() -> list[str]:
 
 def _row(name: str, max_wait: float, record: Record, rare: float | None) -> str:
     waits = record.of()
-    numbers = [sum(waits) / len(waits), percentile(waits, 99), waits[-1]]
+    numbers = [sum(waits) / len(waits), percentile(waits, 0.99), waits[-1]]
     cells = [name, f"{max_wait:.0f} s", *(f"{number:.0f} s" for number in numbers)]
     cells.append("" if rare is None else f"{rare:.0f} s")
     return f"| {' | '.join([*cells, f'{100 * record.serving / record.ended:.0f} %', str(record.starts)])} |"

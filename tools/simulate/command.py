@@ -165,11 +165,11 @@ def replayed(options: argparse.Namespace) -> int:
     """A recording; the exit status: 1 if this version decides otherwise than the recorded one did."""
     if options.replay is None:
         raise BadCommandLine("--set changes a recording: give --replay FILE as well")
-    given = {"profile", "trace", "config", "config_dir", "stop_cost", "crash"}
-    others = [name for name in sorted(given) if getattr(options, name) is not None]
-    if others or options.cost:
-        name = (others or ["cost"])[0].replace("_", "-")
-        raise BadCommandLine(f"--replay has traffic, configuration and costs in it; leave out --{name}")
+    unused = parser()
+    for name in ("profile", "trace", "config", "config_dir", "swap_cost", "stop_cost", "cost", "crash", "until"):
+        if getattr(options, name) != unused.get_default(name):
+            option = f"--{name.replace('_', '-')}"
+            raise BadCommandLine(f"--replay has traffic, configuration and costs in it; leave out {option}")
     if options.policy is not None and options.compare is not None:
         raise BadCommandLine("give --policy or --compare, not both")
     policies = [text.strip() for text in (options.compare or options.policy or "").split(",") if text.strip()]

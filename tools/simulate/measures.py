@@ -1,9 +1,10 @@
 """What is measured of a run, while it runs: in all, by model, and by caller.
 
-A granted request costs four numbers in compact arrays and a few additions; nothing is kept of it as an object.
+A granted request costs five numbers in compact arrays and a few additions; nothing is kept of it as an object.
 ``world.py`` tells the ``Record`` what happens, ``report.py`` and ``plot.py`` read it.
 """
 
+import math
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -80,6 +81,7 @@ class Record:
     _wait: "array[float]" = field(default_factory=lambda: array("d"))
     _model: "array[int]" = field(default_factory=lambda: array("I"))
     _caller: "array[int]" = field(default_factory=lambda: array("I"))
+    _service: "array[float]" = field(default_factory=lambda: array("d"))
     _leases: int = 0
     _serving_since: float = 0.0
     _unused: dict[int, str] = field(default_factory=dict)
@@ -94,8 +96,10 @@ class Record:
         self.models[model].enter(now)
         self.callers[caller].enter(now)
 
-    def granted(self, model: str, caller: str, arrived: float, now: float, generation: int) -> None:
-        """It has its lease."""
+    def granted(
+        self, model: str, caller: str, arrived: float, now: float, generation: int, *, service: float = 0.0
+    ) -> None:
+        """It has its lease. ``service``: how long its exchange will take, if that is known."""
         of_model, of_caller = self.models[model], self.callers[caller]
         of_model.served += 1
         of_caller.served += 1
@@ -103,6 +107,7 @@ class Record:
         self._wait.append(now - arrived)
         self._model.append(of_model.index)
         self._caller.append(of_caller.index)
+        self._service.append(service)
         self._unused.pop(generation, None)
         if not self._leases:
             self._serving_since = now
@@ -196,6 +201,13 @@ class Record:
         names = list(self.models)
         return [(names[model], at, wait) for model, at, wait in zip(self._model, self._at, self._wait, strict=True)]
 
+    @property
+    def served(self) -> list[tuple[str, float, float]]:
+        """Caller, time of the grant, service, in the order of the grants; made anew each time."""
+        names = list(self.callers)
+        columns = zip(self._caller, self._at, self._wait, self._service, strict=True)
+        return [(names[caller], at + wait, service) for caller, at, wait, service in columns]
+
     def of(self, model: str | None = None, since: float = 0.0, until: float = float("inf")) -> list[float]:
         """Waits of requests for a model that arrived in this span, sorted."""
         found = (wait for name, at, wait in self.waits if model in (None, name) and since <= at < until)
@@ -236,13 +248,13 @@ class Waits:
         ordered = sorted(waits)
         if not ordered:
             return cls()
-        p50, p95, p99 = (percentile(ordered, percent) for percent in (50, 95, 99))
+        p50, p95, p99 = (percentile(ordered, share) for share in (0.5, 0.95, 0.99))
         return cls(sum(ordered) / len(ordered), p50, p95, p99, ordered[-1])
 
 
-def percentile(ordered: Sequence[float], percent: int) -> float:
-    """The smallest value that at least ``percent`` of all do not exceed. ``ordered`` is not empty."""
-    return ordered[max(0, -(-len(ordered) * percent // 100) - 1)]
+def percentile(ordered: Sequence[float], share: float) -> float:
+    """The smallest value that at least this share of all (0 to 1) do not exceed. ``ordered`` is not empty."""
+    return ordered[max(0, math.ceil(len(ordered) * share - 1e-9) - 1)]
 
 
 def jain(rates: Sequence[float]) -> float | None:

@@ -111,8 +111,10 @@ def restored(recording: Recording, path: Path, build: BuildRules = recorded_rule
     try:
         core.restore(begun.snapshot)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        text = f"{type(error).__name__}: {error}"
-        raise RecordingError(f"{path}, line 1: the state of the scheduler cannot be restored ({text})") from None
+        text = (
+            f"cannot be restored ({type(error).__name__}: {error}); if the line is whole, another version recorded it"
+        )
+        raise RecordingError(f"{path}, line 1: the state of the scheduler {text}") from None
     return core
 
 

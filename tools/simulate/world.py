@@ -214,7 +214,9 @@ class World:
         request = self._waiting.pop(grant.call)
         request.granted, request.lease = self.now, grant.lease
         arrival = request.arrival
-        self.record.granted(arrival.model, arrival.caller, request.at, self.now, grant.generation)
+        self.record.granted(
+            arrival.model, arrival.caller, request.at, self.now, grant.generation, service=arrival.service
+        )
         self._at(self.now + arrival.service, self._release, request)
 
     def _refuse(self, refusal: do.Refuse) -> None:

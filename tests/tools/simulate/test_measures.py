@@ -8,9 +8,12 @@ from tools.simulate.measures import COMPLAINTS, Record, Waits, jain, percentile
 
 def test_percentiles_are_the_nearest_ranks() -> None:
     hundred = [float(number) for number in range(1, 101)]
-    assert [percentile(hundred, percent) for percent in (1, 50, 95, 99, 100)] == [1, 50, 95, 99, 100]
-    assert [percentile([1.0, 2.0, 3.0], percent) for percent in (0, 33, 34, 50, 67, 99)] == [1, 1, 2, 2, 3, 3]
-    assert percentile([7.0], 50) == 7.0
+    assert [percentile(hundred, share) for share in (0.01, 0.5, 0.95, 0.99, 1.0)] == [1, 50, 95, 99, 100]
+    assert [percentile([1.0, 2.0, 3.0], share) for share in (0.0, 0.33, 0.34, 0.5, 0.67, 0.99)] == [1, 1, 2, 2, 3, 3]
+    assert percentile([7.0], 0.5) == 7.0
+    for count in range(1, 500):  # products that binary fractions miss by a little
+        assert percentile(range(1, count + 1), 0.95) == -(-95 * count // 100)
+        assert percentile(range(1, count + 1), 0.99) == -(-99 * count // 100)
 
 
 def test_waits_are_summed_up_in_any_order() -> None:

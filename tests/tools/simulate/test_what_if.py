@@ -146,6 +146,8 @@ def test_another_decision_than_the_recorded_one_is_exit_status_1(made: Callable[
         (["--replay", "FILE", "--set", "routing.scheduler.use=lifo"], "there is no policy 'lifo'"),
         (["--replay", "FILE", "--profile", "zipf"], "costs in it; leave out --profile"),
         (["--replay", "FILE", "--cost", "a=1"], "leave out --cost"),
+        (["--replay", "FILE", "--swap-cost", "3"], "leave out --swap-cost"),
+        (["--replay", "FILE", "--until", "3"], "leave out --until"),
         (["--replay", "FILE", "--compare", "best"], "--replay: there is no 'best' for a recording"),
     ],
 )  # fmt: skip
@@ -161,13 +163,20 @@ def test_mistakes_are_one_line_and_exit_status_2(
     assert words in told.err
 
 
-def test_a_budget_of_memory_can_be_tried(made: Callable[..., Path]) -> None:
-    changes = [
-        "routing.router.use=memory",
-        'routing.router.settings={"memory": {"devices": {"gpu": "10GiB"}}}',
-        'models.hot.one.memory={"gpu": "4GiB"}',
-        "models.rare.memory.gpu=5GiB",
-    ]
+MEMORY = [
+    "routing.router.use=memory",
+    'routing.router.settings={"memory": {"devices": {"gpu": "10GiB"}}}',
+    'models.hot.one.memory={"gpu": "4GiB"}',
+    "models.rare.memory.gpu=5GiB",
+]
+SETS = ["routing.router.use=matrix", "routing.router.settings.matrix.sets.both=hot.one & rare"]
+GROUPS = ['routing.router.settings.groups.both={"swap": false, "members": ["hot.one", "rare"]}']
+
+
+@pytest.mark.parametrize("changes", [MEMORY, SETS, GROUPS])
+def test_a_budget_a_set_or_a_group_that_lets_both_run_can_be_tried(
+    made: Callable[..., Path], changes: list[str]
+) -> None:
     found = answer(made(), changes, [], seed=0, timelines=False)
     record = found.rows[2].record
     assert record is not None

@@ -1,5 +1,6 @@
 """What happens when in the virtual world, by hand: every number here can be checked with a pencil."""
 
+import tracemalloc
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, Self
@@ -31,6 +32,7 @@ def test_a_swap_waits_for_the_exchange_then_for_the_stop_then_for_the_load() -> 
     case = scenario([Arrival(0, "a", 6), Arrival(1, "b", 2)], {"a": Cost(10, 3), "b": Cost(4)})
     record = run(case, FIFO)
     assert record.waits == [("a", 0, 10), ("b", 1, 22)]  # 10 + 6 until a is idle, 3 to stop it, 4 to load b
+    assert record.served == [("", 10, 6), ("", 23, 2)]
     assert (record.starts, record.wasted, record.ended) == (2, 0, 25)
     assert record.share == pytest.approx(8 / 25)
     assert spans(case) == {
@@ -148,6 +150,23 @@ def test_a_storm_of_clients_who_leave_does_not_hold_up_who_comes_later() -> None
     assert (record.callers["storm"].left, record.callers["storm"].served) == (2000, 0)
     assert record.of("a") == [1 + 5]  # the load of b is given up
     assert record.wasted == 1
+
+
+def test_a_request_that_has_ended_costs_a_few_numbers_and_no_object() -> None:
+    case = scenario([], Cost(1), one_at_a_time("a", limit=4))
+
+    def kept(requests: int) -> int:
+        """Bytes that world and record hold after so many requests."""
+        world = World(rules_for(case.settings, FIFO), case.costs)
+        tracemalloc.start()
+        world.run(Arrival(number * 0.3, "a", 1.0, f"caller-{number % 7}") for number in range(requests))
+        held, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert len(world.record.waits) == requests
+        return held
+
+    kept(100)
+    assert (kept(6000) - kept(2000)) / 4000 < 50
 
 
 class Impatient:
