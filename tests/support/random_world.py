@@ -112,11 +112,13 @@ class World(RuleBasedStateMachine):
             case Kind.CLAIM:
                 return board.claim is not None and board.claim.target == blocker.model
             case Kind.TIMER:
-                # One that is over counts while the core waits to be told so.
-                told = self.under_way.wake is not None and self.under_way.wake <= self.now
-                return blocker.until is not None and (blocker.until >= self.now or told)
+                return blocker.until is not None and (blocker.until >= self.now or self.is_due())
             case Kind.DECISION:
-                return not isinstance(board.rules.policy, Fifo) or self.under_way.wake == self.now
+                return not isinstance(board.rules.policy, Fifo) or self.is_due()
+
+    def is_due(self) -> bool:
+        """Is a point in time over, and the core waits to be told so? Other events may come first."""
+        return self.under_way.wake is not None and self.under_way.wake <= self.now
 
     # Callers and workers
 
