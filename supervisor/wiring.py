@@ -82,13 +82,7 @@ class App:
             guardian=guardian,
         )
         self.reload = Reload(options.sources, self)
-        self.recorder = Recorder(
-            self.instance,
-            loop=self.loop,
-            snapshot=core.snapshot,
-            config=lambda: scheduling(self.settings),
-            nursery=nursery,
-        )
+        self.recorder = self._recorder(core, nursery)
         self.questions = self._questions()
         self.worker_socket = self._worker_socket()
         self.hub = self._worker_hub()
@@ -108,6 +102,15 @@ class App:
             explain=lambda call: status.explained(self.board, call),
             reload=self.reload.ask,
             record=self.recorder.ask,
+        )
+
+    def _recorder(self, core: Core, nursery: trio.Nursery) -> Recorder:
+        return Recorder(
+            self.instance,
+            loop=self.loop,
+            snapshot=core.snapshot,
+            config=lambda: scheduling(self.settings),
+            nursery=nursery,
         )
 
     def _worker_socket(self) -> WorkerSocket:
