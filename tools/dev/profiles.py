@@ -14,8 +14,9 @@ from textwrap import fill
 
 from supervisor.scheduler.registry import POLICIES
 from supervisor.scheduler.settings import suggestion
-from tools.simulate.command import BEST, compared, profile_scenario
+from tools.simulate.command import compared, profile_scenario
 from tools.simulate.measures import Record
+from tools.simulate.options import BEST
 from tools.simulate.profiles import PROFILES, definition
 from tools.simulate.references import PRESETS, REFERENCES
 from tools.simulate.report import NONE, Row

@@ -5,13 +5,11 @@ clear line and exit 2.
 """
 
 import argparse
-import math
 import random
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from config.check import Loaded, load, load_text
 from config.errors import Severity, printable
@@ -21,6 +19,7 @@ from protocol.recording import RecordingError
 from supervisor.scheduler.registry import POLICIES
 from supervisor.scheduler.settings import suggestion
 from tools.simulate import plot, search, what_if
+from tools.simulate.options import BEST, BadCommandLine, parser, seconds
 from tools.simulate.profiles import PROFILES, Traffic, definition
 from tools.simulate.recorded_rules import BadChange
 from tools.simulate.references import PRESETS, REFERENCES
@@ -29,111 +28,8 @@ from tools.simulate.scenario import BadScenario, Choice, Scenario, rules_for, ru
 from tools.simulate.timeline import Timeline
 from tools.simulate.trace import BadTrace, read
 from tools.simulate.world import FOREVER, Cost, Stuck
-from tools.sources import add_sources
 
-SWAP_COST = 10.0
-BEST = "best"
 MOST_POLICIES = 20
-EPILOG = f"""\
-policies: {", ".join(POLICIES)}, and those of third parties, as after routing.scheduler.use in a configuration
-to compare with, in the simulator only:
-  {", ".join(PRESETS)}    fifo with maxWait 0, which is what llama-swap does
-  arrival-order   nobody is overtaken, not even if his model is ready
-  drain-first     a ready model is served until its queue is empty; whoever has waited 15 s goes before everybody
-                  else (drain-first:staleness=30 for other seconds)
-  drain-batch     the same, but who waited when a model became ready is served first
-  {BEST}            the best possible schedule, knowing the future; for small cases, one request at a time
-
-a trace has one JSON object a line:
-  {{"at": 0.0, "model": "chat", "service": 2.5, "caller": "ann", "cancelAfter": 30, "deadline": 60}}
-  at, service: seconds; cancelAfter: the client leaves so many seconds after it came; deadline: it may wait so many
-  seconds; the last three may be missing
-
-examples:
-  swapyard simulate --profile bursty --compare fifo,llama-swap,drain-first,best
-  swapyard simulate --profile zipf --swap-cost 20 --plot zipf.png
-  swapyard simulate --config config.yaml --trace requests.jsonl --compare fifo,fifo:maxWait=20
-  swapyard simulate --config config.yaml --trace requests.jsonl --cost chat=25/3 --cost embed=4 -o json
-  swapyard simulate --replay hour.jsonl --set routing.scheduler.settings.fifo.maxWait=20 --plot hour.png
-"""
-
-
-class BadCommandLine(Exception):
-    """What was typed does not make sense; the text is for people."""
-
-
-class _Parser(argparse.ArgumentParser):
-    """One line for a mistake, without the usage."""
-
-    def error(self, message: str) -> NoReturn:
-        raise BadCommandLine(message)
-
-
-def parser() -> argparse.ArgumentParser:
-    """The options."""
-    made = _Parser(
-        prog="swapyard simulate",
-        description="What a scheduling policy does to traffic, under a virtual clock: the real core, simulated models.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    traffic = made.add_argument_group("traffic")
-    traffic.add_argument("--profile", metavar="NAME", help="traffic by name; --list-profiles tells which")
-    traffic.add_argument("--trace", type=Path, metavar="FILE", help="requests from a file; see below")
-    traffic.add_argument("--list-profiles", action="store_true", help="print every profile with its definition")
-    traffic.add_argument("--replay", type=Path, metavar="FILE", help="a recording of 'swapctl record start FILE'")
-    traffic.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="PATH=VALUE",
-        help="with --replay: what if this setting had been another one; may be repeated",
-    )
-    add_sources(made)
-    policies = made.add_argument_group("policies")
-    policies.add_argument(
-        "--policy",
-        metavar="NAME[:KEY=VALUE…]",
-        help="one policy; default: the configuration's. Settings: fifo:maxWait=20:minResident=5",
-    )
-    policies.add_argument("--compare", metavar="LIST", help="several, with commas between them: a row each")
-    costs = made.add_argument_group("costs, in seconds")
-    costs.add_argument(
-        "--swap-cost", type=_seconds, default=SWAP_COST, metavar="S", help="a load takes so long (default 10)"
-    )
-    costs.add_argument("--stop-cost", type=_seconds, metavar="S", help="a stop takes so long (default 0)")
-    costs.add_argument(
-        "--cost", action="append", default=[], metavar="MODEL=START[/STOP]", help="for one model; may be repeated"
-    )
-    costs.add_argument("--crash", type=_chance, metavar="P", help="a load fails with this probability, 0 to 1")
-    made.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="of everything that is left to chance (default 0)"
-    )
-    made.add_argument("--until", type=_seconds, default=FOREVER, metavar="S", help="stop at this virtual time")
-    made.add_argument("-o", "--output", choices=["table", "json"], default="table")
-    made.add_argument("--plot", type=Path, metavar="FILE.png", help="draw waits and a timeline; needs matplotlib")
-    return made
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if math.isfinite(value) and value >= 0:
-        return value
-    raise argparse.ArgumentTypeError(f"found {text!r}, expected a number of seconds, 0 or more")
-
-
-def _chance(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if 0 <= value <= 1:
-        return value
-    raise argparse.ArgumentTypeError(f"found {text!r}, expected a probability, 0 to 1")
 
 
 def main(arguments: list[str]) -> int:
@@ -307,7 +203,7 @@ def _cost(text: str, settings: Settings) -> tuple[str, Cost]:
         raise BadCommandLine(f"--cost: there is no model {name!r}{suggestion(name, settings.models)}")
     start, slash, stop = numbers.partition("/")
     try:
-        return name, Cost(_seconds(start), _seconds(stop) if slash else 0.0)
+        return name, Cost(seconds(start), seconds(stop) if slash else 0.0)
     except argparse.ArgumentTypeError as error:
         raise BadCommandLine(f"--cost {name}: {error}") from None
 

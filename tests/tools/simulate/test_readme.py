@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from tools.simulate.command import parser
+from tools.simulate.options import parser
 from tools.simulate.trace import arrival_of
 
 README = (Path(__file__).parents[3] / "README.md").read_text()
