@@ -45,8 +45,6 @@ ANSWER_WITHIN = 10.0
 """Seconds for questions that are answered at once; the others wait for a model."""
 RELOAD_WITHIN = 60.0
 """Seconds; a large file takes a while, and every worker has to adopt it."""
-MOST = 256 * 2**20
-"""Bytes of a recording if not said: about 400,000 requests."""
 REDRAW_EVERY = 1.0
 CLEAR = "\x1b[H\x1b[2J"
 
@@ -107,7 +105,13 @@ def _add_record(commands: Any, common: argparse.ArgumentParser) -> None:
     start.add_argument(
         "file", type=os.path.abspath, metavar="FILE", help="written by the supervisor, readable by its user only"
     )
-    start.add_argument("--most", type=_mebibytes, default=MOST, metavar="MIB", help="ends before it is larger (256)")
+    start.add_argument(
+        "--most",
+        type=_mebibytes,
+        default=Record(action="start").most,
+        metavar="MIB",
+        help="ends before it is larger (256)",
+    )
     start.add_argument("--hash-names", action="store_true", help="hide the names of models and callers, and all texts")
     start.add_argument("--overwrite", action="store_true", help="replace a file that is there")
     actions.add_parser("stop", parents=[common], help="end the recording")
