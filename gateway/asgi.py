@@ -13,7 +13,7 @@ from typing import Any
 import trio
 
 from gateway.exchange import ClientGone, Request
-from gateway.refusals import Refused, Situation, refuse
+from gateway.refusals import TOO_SLOW, Refused, RefusedError, Situation, refuse
 from gateway.relay import Relay
 from gateway.routing import ROUTES
 
@@ -35,14 +35,17 @@ class AsgiClient:
         self.finished = False
         self.sent = 0
 
-    async def read_body(self, limit: int) -> bytes:
+    async def read_body(self, limit: int, pause: float) -> bytes:
         """As the Protocol says."""
         if self._announced is not None and self._announced > limit:
             raise refuse(Situation.BODY_TOO_LARGE, f"the body has {self._announced} bytes, {limit} are allowed")
         parts: list[bytes] = []
         size = 0
         while True:
-            message = await self._receive()
+            with trio.move_on_after(pause) as wait:
+                message = await self._receive()
+            if wait.cancelled_caught:
+                raise RefusedError(TOO_SLOW)
             if message["type"] == "http.disconnect":
                 raise ClientGone
             parts.append(message.get("body", b""))

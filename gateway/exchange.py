@@ -28,8 +28,9 @@ class Client(Protocol):
     """Set as soon as the clean end begins: a client that leaves then has got everything."""
     sent: int
 
-    async def read_body(self, limit: int) -> bytes:
-        """The whole body; 413 above ``limit`` bytes, ``ClientGone`` if it does not come."""
+    async def read_body(self, limit: int, pause: float) -> bytes:
+        """The whole body; 413 above ``limit`` bytes, 408 after ``pause`` seconds without any, ``ClientGone`` if the
+        client leaves."""
         ...
 
     async def wait_gone(self) -> None:

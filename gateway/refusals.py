@@ -150,6 +150,9 @@ class Refused:
         return f"<!doctype html><title>{title}</title><h1>{title}</h1><p>{html.escape(self.text)}</p>".encode()
 
 
+TOO_SLOW = Refused(Situation.TOO_SLOW, "the rest of the request did not come in time")
+
+
 class RefusedError(Exception):
     """Carries a ``Refused`` to the edge."""
 

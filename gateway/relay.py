@@ -79,7 +79,7 @@ class Relay:
         if not auth.allowed(request.headers, catalogue.key_digests):
             raise refuse(Situation.BAD_KEY, "a valid API key is needed")
         patience = routing.patience(request.header(b"x-request-timeout"))
-        body = await client.read_body(catalogue.limits.json_body)
+        body = await client.read_body(catalogue.limits.json_body, catalogue.limits.body)
         record.bytes_in = len(body)
         found = peek(body)
         asked = asked_name(found)

@@ -5,11 +5,13 @@ or given another meaning. Unknown fields are ignored. ``CONTROL_VERSION`` rises 
 supervisor answers a verb it does not know with ``Failed(code="unknown_verb")``.
 """
 
+from typing import Literal
+
 from msgspec import Struct
 
 from protocol.ids import CallId, ModelId
 
-CONTROL_VERSION = 2
+CONTROL_VERSION = 3
 
 
 class ControlMessage(Struct, frozen=True, kw_only=True, tag=True):
@@ -65,7 +67,20 @@ class Reload(ControlMessage, frozen=True):
     """Only say what would happen."""
 
 
-Verb = Status | Unload | Load | Reset | Logs | Queue | Explain | Reload
+class Record(ControlMessage, frozen=True):
+    """Record what reaches the scheduler, and what it decides. Since version 3. Reply: ``RecordReply``."""
+
+    action: Literal["start", "stop", "status"]
+    path: str = ""
+    """Absolute; the supervisor writes the file, mode 0600."""
+    most: int = 256 * 1024 * 1024
+    """Bytes; the recording ends before the file has more."""
+    hash_names: bool = False
+    overwrite: bool = False
+    """Replace a file that is there."""
+
+
+Verb = Status | Unload | Load | Reset | Logs | Queue | Explain | Reload | Record
 
 # ------------------------------------------------------------------ replies
 
@@ -194,6 +209,22 @@ class ReloadReply(ControlMessage, frozen=True):
     dry_run: bool = False
 
 
+class RecordReply(ControlMessage, frozen=True):
+    """The recording under way, or the last one. ``path`` is empty if there was none. Times in seconds."""
+
+    active: bool
+    path: str = ""
+    events: int = 0
+    bytes: int = 0
+    most: int = 0
+    seconds: float = 0.0
+    hashed: bool = False
+    failed: bool = False
+    """It ended, and nobody asked for that."""
+    text: str = ""
+    """How it ended."""
+
+
 class Done(ControlMessage, frozen=True):
     """It is so now."""
 
@@ -201,7 +232,8 @@ class Done(ControlMessage, frozen=True):
 
 
 class Failed(ControlMessage, frozen=True):
-    """It is not so. ``code``: unknown_model, unknown_call, unknown_verb, malformed, busy, bad_config, or a ``Refusal``.
+    """It is not so. ``code``: unknown_model, unknown_call, unknown_verb, malformed, busy, bad_config, cannot_record,
+    not_recording, or a ``Refusal``.
 
     The text is for people.
     """
@@ -210,7 +242,7 @@ class Failed(ControlMessage, frozen=True):
     text: str
 
 
-Reply = StatusReply | LogsReply | QueueReply | ExplainReply | ReloadReply | Done | Failed
+Reply = StatusReply | LogsReply | QueueReply | ExplainReply | ReloadReply | RecordReply | Done | Failed
 
 # ------------------------------------------------------------------ frames of the control socket
 

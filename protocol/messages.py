@@ -11,7 +11,7 @@ from protocol.catalogue import Catalogue
 from protocol.control import Reply, Verb
 from protocol.ids import CallId, LeaseId, ModelId, Refusal
 
-VERSION = 2
+VERSION = 3
 
 
 class Message(Struct, frozen=True, kw_only=True, tag=True):
@@ -68,7 +68,7 @@ class Outcome(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     model: ModelId | None
     generation: int = 0
     parkable: bool = False
-    """Was its lease one that may be used again? Then only this row tells the scheduler of the exchange."""
+    """Was its lease one that may be used again?"""
     caller: str
     path: str
     status: int
@@ -93,10 +93,28 @@ class Outcome(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     generation_speed: float = -1.0
 
 
-class Report(Message, frozen=True):
-    """Outcomes of exchanges, in batches. ``lost``: rows dropped since the last one, because nobody read them."""
+class Exchanges(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
+    """What the scheduler has to learn of exchanges on parkable leases of one generation, which nothing else tells of.
 
-    rows: tuple[Outcome, ...]
+    ``service``: seconds from each grant to the end; ``last_used``: a ``time.monotonic_ns()`` reading.
+    """
+
+    model: ModelId
+    generation: int
+    service: tuple[float, ...]
+    last_used: int
+
+
+class Report(Message, frozen=True):
+    """Outcomes of exchanges, in batches. ``lost``: rows dropped since the last one, because nobody read them.
+
+    ``rows`` are ``count`` of ``Outcome``, encoded (``reports.outcomes``): to decode them takes longer than all else
+    that the supervisor does for a batch, and a worker on the same core waits for it.
+    """
+
+    exchanges: tuple[Exchanges, ...]
+    rows: bytes
+    count: int
     lost: int = 0
 
 

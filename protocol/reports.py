@@ -1,22 +1,51 @@
 """Outcomes on their way to the supervisor, in batches: within ``WITHIN`` seconds, at most ``MOST_ROWS`` at once.
 
 What the supervisor has not read is bounded: beyond ``MOST_UNREAD`` batches, rows are dropped and the next
-batch says how many. They are statistics; no lease depends on them. Owned by ``worker_link.py``.
+batch says how many. They are statistics; no lease depends on them. Owned by ``worker_link.py``; the supervisor reads
+the rows of a batch with ``outcomes``.
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import msgspec
 import trio
 from msgspec.structs import replace
 
 from protocol import messages as wire
+from protocol.codec import decode
+from protocol.ids import ModelId
 
 WITHIN = 0.25
 MOST_ROWS = 1000
 MOST_UNREAD = 64
 MOST_TEXT = 500
 """Characters of a row's path and error, which clients and model servers choose."""
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER = msgspec.msgpack.Decoder(tuple[wire.Outcome, ...])
+
+
+def batch(rows: Sequence[wire.Outcome], lost: int = 0) -> wire.Report:
+    """The message that tells of these, ``lost`` of others."""
+    used: dict[tuple[ModelId, int], list[wire.Outcome]] = {}
+    for row in rows:
+        if row.parkable and row.model is not None:
+            used.setdefault((row.model, row.generation), []).append(row)
+    exchanges = [
+        wire.Exchanges(
+            model=model,
+            generation=generation,
+            service=tuple([row.total - row.queued - row.loading for row in found]),
+            last_used=max([row.ended for row in found]),
+        )
+        for (model, generation), found in used.items()
+    ]
+    return wire.Report(exchanges=tuple(exchanges), rows=_ENCODER.encode(rows), count=len(rows), lost=lost)
+
+
+def outcomes(report: wire.Report) -> tuple[wire.Outcome, ...]:
+    """The rows of a batch; ``PeerError`` if they are malformed."""
+    return decode(_DECODER, report.rows)
 
 
 class Reports:
@@ -53,7 +82,7 @@ class Reports:
         if len(self._unread) >= MOST_UNREAD:
             self._lost += len(rows)
         elif rows:
-            self._unread.append(self._send(wire.Report(rows=tuple(rows), lost=self._lost)))
+            self._unread.append(self._send(batch(rows, self._lost)))
             self._lost = 0
 
     async def run(self) -> None:

@@ -22,7 +22,7 @@ from supervisor.guardian_link import GuardianLink
 from supervisor.listen import CannotListen, listening
 from supervisor.options import Options, parse
 from supervisor.process.reaper import collect_orphans, kill_everything
-from supervisor.rules import RulesRefused, rules_of
+from supervisor.scheduler.configured import RulesRefused, rules_of
 from supervisor.watch import watch
 from supervisor.wiring import App
 from supervisor.workers import WorkersDoNotStart
@@ -85,11 +85,14 @@ async def _shut_down(app: App, grace: float, scope: trio.CancelScope) -> None:
     with trio.move_on_after(WORKERS_LAST):
         await app.workers.wait_ended()
     app.workers.kill()
+    await app.recorder.finish(RECORDING_LAST)
     scope.cancel()
 
 
 WORKERS_LAST = 3.0
 """Seconds that workers get to end after the last exchange has."""
+RECORDING_LAST = 1.0
+"""Seconds that the disk gets for the rest of a recording."""
 
 
 async def _watch_guardian(app: App, guardian: GuardianLink) -> None:

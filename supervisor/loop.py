@@ -20,6 +20,8 @@ from supervisor.scheduler.phases import IllegalTransition
 log = logging.getLogger("swapyard.scheduler")
 
 Observer = Callable[[Event, Sequence[Effect]], None]
+Record = Callable[[Event, float, Sequence[Effect] | None], None]
+"""Takes each event, the time that the core got, and its effects; None: the phase table forbids the event."""
 
 
 class Loop:
@@ -34,6 +36,8 @@ class Loop:
         self._wake: float | None = None
         self._sleep: trio.CancelScope | None = None
         self.perform: Callable[[Effect], None] = _nobody
+        self.record: Record | None = None
+        """Set while a recording is under way (``recorder.py``)."""
 
     def post(self, event: Event) -> None:
         """Hand over an event; from any synchronous code on the trio thread."""
@@ -49,10 +53,13 @@ class Loop:
 
     def _handle(self, event: Event) -> None:
         log.debug("%s", event)
+        now = clock.now()
         try:
-            effects = self._core.handle(event, clock.now())
+            effects = self._core.handle(event, now)
         except IllegalTransition as error:
             log.error("ignored %s: %s", event, error)  # noqa: TRY400 (a line says all there is)
+            if self.record is not None:
+                self.record(event, now, None)
             return
         for effect in effects:
             if isinstance(effect, WakeAt):
@@ -61,6 +68,8 @@ class Loop:
                 self.perform(effect)
         for observer in self._observers:
             observer(event, effects)
+        if self.record is not None:
+            self.record(event, now, effects)
 
     def _set_wake(self, when: float | None) -> None:
         self._wake = when

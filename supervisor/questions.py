@@ -17,6 +17,7 @@ from protocol.control import (
     LogsReply,
     Queue,
     QueueReply,
+    Record,
     Reload,
     Reply,
     Reset,
@@ -47,6 +48,7 @@ class Questions:
         queue: Callable[[], QueueReply],
         explain: Callable[[str], ExplainReply | Failed],
         reload: Callable[[bool, Answerer], None],
+        record: Callable[[Record, Answerer], None],
     ) -> None:
         self._instance = instance
         self._post = post
@@ -56,10 +58,11 @@ class Questions:
         self._queue = queue
         self._explain = explain
         self._reload = reload
+        self._record = record
         self._open: dict[CallId, Answerer] = {}
         self._count = 0
 
-    def ask(self, verb: Verb, answer: Answerer) -> None:
+    def ask(self, verb: Verb, answer: Answerer) -> None:  # noqa: C901 (one row for each verb)
         """Answer ``verb`` now or later; ``answer`` is called exactly once, unless the supervisor ends first."""
         if len(self._open) >= LIMIT:
             answer(Failed(code="busy", text=f"{LIMIT} questions are open already; try again later"))
@@ -73,6 +76,8 @@ class Questions:
                 answer(self._explain(call))
             case Reload(dry_run=dry_run):
                 self._reload(dry_run, answer)
+            case Record():
+                self._record(verb, answer)
             case Logs(model=name):
                 self._about(name, answer, lambda model: answer(self._logs(model)))
             case Load(model=name):

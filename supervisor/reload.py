@@ -20,7 +20,7 @@ from config.sources import Sources
 from config.types import Settings
 from protocol.control import Failed, ReloadReply, ReloadRow, Reply
 from protocol.ids import ModelId
-from supervisor.rules import RulesRefused, rules_of
+from supervisor.scheduler.configured import RulesRefused, rules_of
 from supervisor.scheduler.events import RulesChanged
 from supervisor.scheduler.phases import RUNNING
 from supervisor.scheduler.state import Rules

@@ -1,13 +1,13 @@
-"""From a configuration to what each part of the program needs of it: rules, catalogue, launch data, names.
+"""From a configuration to what each part of the program needs of it: catalogue, launch data, names.
 
-The only file of the supervisor that knows both ``config`` and the scheduler's or the wire's types.
-Called by ``app.py`` when a configuration is taken over.
+The only file of the supervisor that knows both ``config`` and the wire's types; what the scheduler decides by is
+made in ``scheduler/configured.py``. Called by ``app.py`` when a configuration is taken over.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any, Self
+from typing import Any
 
 import msgspec
 
@@ -17,46 +17,6 @@ from protocol.catalogue import Assignments, BodyFilters, Catalogue, CatalogueMod
 from protocol.catalogue import Capabilities as WireCapabilities
 from protocol.ids import ModelId
 from supervisor.process.model import LaunchSpec
-from supervisor.scheduler.contracts import SettingProblem
-from supervisor.scheduler.registry import build
-from supervisor.scheduler.state import ModelRule, Rules
-
-
-class RulesRefused(Exception):
-    """A policy or eviction rule does not accept its settings; the text has a line for each problem."""
-
-    def __init__(self, problems: Sequence[SettingProblem]) -> None:
-        super().__init__("\n".join(f"{problem.path}: {problem.text}" for problem in problems))
-        self.problems = tuple(problems)
-
-    @classmethod
-    def of(cls, text: str) -> Self:
-        """The same for a text that says all there is to say."""
-        refused = cls(())
-        refused.args = (text,)
-        return refused
-
-
-def rules_of(settings: Settings) -> Rules:
-    """What the scheduler core decides by; ``RulesRefused`` if a part does not accept its settings."""
-    built = build(settings.routing, {ModelId(name): model for name, model in settings.models.items()})
-    if built.problems or built.policy is None or built.eviction is None:
-        raise RulesRefused(built.problems)
-    # Only budgets know what pinned means; sets and groups say themselves who may run beside whom.
-    pins = settings.routing.eviction not in ("group", "matrix")
-    models = {ModelId(name): model_rule(model, pins=pins) for name, model in settings.models.items()}
-    return Rules(models, built.policy, built.eviction, parking=True)
-
-
-def model_rule(model: ModelSettings, *, pins: bool = False) -> ModelRule:
-    """Limits of one model (design.md section 8: admitted are limit plus queue)."""
-    return ModelRule(
-        limit=model.concurrency_limit,
-        queue_limit=model.queue_limit,
-        queue_timeout=model.queue_timeout,
-        ttl=model.ttl,
-        pinned=pins and model.pinned,
-    )
 
 
 def catalogue_of(settings: Settings, revision: int, log_level: str | None = None) -> Catalogue:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import trio
 
+from config.scheduling import scheduling
 from config.types import Settings
 from protocol import runtime_dir
 from protocol.control import StatusReply
@@ -30,9 +31,11 @@ from supervisor.options import Options
 from supervisor.perform import Performer
 from supervisor.processes import Processes
 from supervisor.questions import Questions
+from supervisor.recorder import Recorder
 from supervisor.reload import Reload
 from supervisor.scheduler import explain, invariants
 from supervisor.scheduler.board import Board
+from supervisor.scheduler.configured import rules_of
 from supervisor.scheduler.core import Core
 from supervisor.scheduler.events import RulesChanged
 from supervisor.scheduler.phases import Phase
@@ -66,7 +69,7 @@ class App:
         self.address = _url(sockets[0], "http" if options.certificate is None else "https")
         self._directory = directory
         self._names = rules.names_of(settings)
-        core = Core(rules.rules_of(settings), self.instance)
+        core = Core(rules_of(settings), self.instance)
         self.board = core.board
         self.publisher = EventPublisher(self._endpoint("events"))
         events = EventsOut(self.board, self.publisher.publish)
@@ -79,6 +82,7 @@ class App:
             guardian=guardian,
         )
         self.reload = Reload(options.sources, self)
+        self.recorder = self._recorder(core, nursery)
         self.questions = self._questions()
         self.worker_socket = self._worker_socket()
         self.hub = self._worker_hub()
@@ -97,6 +101,16 @@ class App:
             queue=lambda: status.queue(self.board),
             explain=lambda call: status.explained(self.board, call),
             reload=self.reload.ask,
+            record=self.recorder.ask,
+        )
+
+    def _recorder(self, core: Core, nursery: trio.Nursery) -> Recorder:
+        return Recorder(
+            self.instance,
+            loop=self.loop,
+            snapshot=core.snapshot,
+            config=lambda: scheduling(self.settings),
+            nursery=nursery,
         )
 
     def _worker_socket(self) -> WorkerSocket:

@@ -8,8 +8,10 @@ import logging
 from collections.abc import Callable
 
 from protocol import messages as wire
-from protocol.control import Reply
+from protocol.control import Failed, Record, Reply
+from protocol.errors import PeerError
 from protocol.ids import CallId, ModelId, Refusal, WorkerId
+from protocol.reports import outcomes
 from supervisor import clock
 from supervisor.questions import Questions
 from supervisor.scheduler import effects as do
@@ -58,8 +60,12 @@ class WorkerSocket:
                 self._post(ev.RequestAbandoned(call))
             case wire.Release(lease=lease, last_used=reading):
                 self._post(ev.LeaseReleased(lease, clock.from_wire(reading)))
-            case wire.Report(rows=rows, lost=lost):
-                self._report(worker, rows, lost)
+            case wire.Report():
+                self._report(worker, message)
+            case wire.Ask(call=call, verb=Record()):
+                # It names a file to write: only for those who may open the control socket.
+                text = "recordings are made over the control socket"
+                self._answer(worker, call, Failed(code="cannot_record", text=text))
             case wire.Ask(call=call, verb=verb):
                 self._questions.ask(verb, lambda reply: self._answer(worker, call, reply))
             case wire.CatalogueAdopted(revision=revision):
@@ -80,24 +86,26 @@ class WorkerSocket:
             ev.RequestArrived(message.call, model, worker, message.caller, deadline, message.wants_progress),
         )
 
-    def _report(self, worker: WorkerId, rows: tuple[wire.Outcome, ...], lost: int) -> None:
+    def _report(self, worker: WorkerId, report: wire.Report) -> None:
         """Exchanges on leases that are not parkable are known from their leases; the others only from here."""
-        self.outcomes += len(rows)
-        if lost:
-            self.lost_outcomes += lost
-            log.warning("%s dropped the outcomes of %d exchanges, because nobody read them", worker, lost)
-        used: dict[tuple[ModelId | None, int], list[wire.Outcome]] = {}
-        for row in rows:
-            if row.parkable:
-                used.setdefault((row.model, row.generation), []).append(row)
-        for (model, generation), found in used.items():
-            if model is not None:
-                service = tuple([row.total - row.queued - row.loading for row in found])
-                last_used = clock.from_wire(max([row.ended for row in found]))
-                self._post(ev.ExchangesReported(model, generation, len(found), service, last_used))
+        self.outcomes += report.count
+        if report.lost:
+            self.lost_outcomes += report.lost
+            log.warning("%s dropped the outcomes of %d exchanges, because nobody read them", worker, report.lost)
+        for used in report.exchanges:
+            last_used = clock.from_wire(used.last_used)
+            self._post(
+                ev.ExchangesReported(used.model, used.generation, len(used.service), used.service, last_used),
+            )
         if log.isEnabledFor(logging.DEBUG):
-            for row in rows:
+            self._tell(worker, report)
+
+    def _tell(self, worker: WorkerId, report: wire.Report) -> None:
+        try:
+            for row in outcomes(report):
                 log.debug("%s", row)
+        except PeerError as error:
+            log.warning("%s sent outcomes that cannot be read: %s", worker, error)
 
     def _answer(self, worker: WorkerId, call: CallId, reply: Reply) -> None:
         self.send(worker, wire.Answer(call=call, reply=reply))

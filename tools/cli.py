@@ -14,11 +14,12 @@ commands:
   check --config FILE   show every problem of a configuration; --config-dir FOLDER works with both
   schema                print the JSON schema of configuration files
   demo                  serve two small models, set up on the spot
+  simulate              what a scheduling policy does to traffic, under a virtual clock; --help has examples
   --version             print the version
 
 swapctl talks to a running swapyard: swapctl --help
 """
-COMMANDS = ("serve", "check", "schema", "demo")
+COMMANDS = ("serve", "check", "schema", "demo", "simulate")
 
 
 def main() -> None:
@@ -46,6 +47,10 @@ def main() -> None:
         from tools.demo import run as demo
 
         sys.exit(demo(rest))
+    elif command == "simulate":
+        from tools.simulate.command import main as simulate
+
+        sys.exit(simulate(rest))
     else:
         close = difflib.get_close_matches(command, COMMANDS, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""

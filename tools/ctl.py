@@ -5,8 +5,10 @@ Exit codes: 0 done, 1 refused or failed, 2 bad command line, 3 nothing listens. 
 """
 
 import argparse
+import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import trio
@@ -22,6 +24,8 @@ from protocol.control import (
     LogsReply,
     Queue,
     QueueReply,
+    Record,
+    RecordReply,
     Reload,
     ReloadReply,
     Reply,
@@ -35,7 +39,7 @@ from protocol.control_link import ControlLink, open_control
 from protocol.errors import ProtocolError
 from protocol.events_link import Gap, follow_log
 from protocol.ids import ModelId
-from tools.status_table import render, render_explained, render_queue, render_reload
+from tools.status_table import render, render_explained, render_queue, render_recording, render_reload
 
 ANSWER_WITHIN = 10.0
 """Seconds for questions that are answered at once; the others wait for a model."""
@@ -89,7 +93,40 @@ def parser() -> argparse.ArgumentParser:
     logs = commands.add_parser("logs", parents=[common], help="what a model wrote")
     logs.add_argument("model", metavar="MODEL")
     logs.add_argument("-f", "--follow", action="store_true", help="go on until Ctrl-C")
+    _add_record(commands, common)
     return made
+
+
+def _add_record(commands: Any, common: argparse.ArgumentParser) -> None:
+    """``record`` has commands of its own."""
+    actions = commands.add_parser("record", help="write what reaches the scheduler to a file, for 'swapyard simulate'")
+    actions = actions.add_subparsers(dest="action", required=True, metavar="ACTION")
+    start = actions.add_parser("start", parents=[common], help="begin with the state of now; goes on until 'stop'")
+    start.add_argument(
+        "file", type=os.path.abspath, metavar="FILE", help="written by the supervisor, readable by its user only"
+    )
+    start.add_argument(
+        "--most",
+        type=_mebibytes,
+        default=Record(action="start").most,
+        metavar="MIB",
+        help="ends before it is larger (256)",
+    )
+    start.add_argument("--hash-names", action="store_true", help="hide the names of models and callers, and all texts")
+    start.add_argument("--overwrite", action="store_true", help="replace a file that is there")
+    actions.add_parser("stop", parents=[common], help="end the recording")
+    actions.add_parser("status", parents=[common], help="how the recording stands, or how the last one ended")
+
+
+def _mebibytes(text: str) -> int:
+    """Bytes of a number of MiB, 0.1 to a million."""
+    try:
+        many = float(text)
+    except ValueError:
+        many = 0.0
+    if not 0.1 <= many <= 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of MiB, 0.1 or more")
+    return int(many * 2**20)
 
 
 async def run(options: argparse.Namespace, directory: Path) -> None:
@@ -101,6 +138,8 @@ async def run(options: argparse.Namespace, directory: Path) -> None:
                     await show_logs(link, directory, options)
                 case "status" | "queue" | "explain" | "reload":
                     await show(link, reading(options), options)
+                case "record":
+                    await record(link, options)
                 case _:
                     await order(link, wish(options), options)
     except* (Refused, ProtocolError, BrokenPipeError, KeyboardInterrupt) as group:
@@ -147,11 +186,16 @@ async def show(link: ControlLink, verb: Verb, options: argparse.Namespace) -> No
     watch = getattr(options, "watch", False)
     while True:
         reply = await ask(link, verb, RELOAD_WITHIN if isinstance(verb, Reload) else ANSWER_WITHIN)
-        text = msgspec.json.format(msgspec.json.encode(reply)).decode() if options.output == "json" else text_of(reply)
-        emit(f"{CLEAR if watch and options.output == 'table' else ''}{text}\n")
+        write_reply(reply, options, CLEAR if watch and options.output == "table" else "")
         if not watch:
             return
         await trio.sleep(REDRAW_EVERY)
+
+
+def write_reply(reply: Reply, options: argparse.Namespace, before: str = "") -> None:
+    """A reply as it was asked for."""
+    text = msgspec.json.format(msgspec.json.encode(reply)).decode() if options.output == "json" else text_of(reply)
+    emit(f"{before}{text}\n")
 
 
 def text_of(reply: Reply) -> str:
@@ -165,6 +209,8 @@ def text_of(reply: Reply) -> str:
             return render_explained(reply)
         case ReloadReply():
             return render_reload(reply)
+        case RecordReply():
+            return render_recording(reply)
     return ""
 
 
@@ -174,6 +220,22 @@ async def order(link: ControlLink, verb: Verb, options: argparse.Namespace) -> N
     reply = await ask(link, verb, float("inf"))
     if options.output == "json":
         emit(msgspec.json.encode({"done": isinstance(reply, Done)}).decode() + "\n")
+
+
+async def record(link: ControlLink, options: argparse.Namespace) -> None:
+    """Start or stop a recording, or say how it stands. A slow disk may take its time."""
+    await ask(link, Status())
+    if options.action == "start":
+        verb = Record(
+            action="start",
+            path=str(options.file),
+            most=options.most,
+            hash_names=options.hash_names,
+            overwrite=options.overwrite,
+        )
+    else:
+        verb = Record(action=options.action)
+    write_reply(await ask(link, verb, float("inf")), options)
 
 
 async def show_logs(link: ControlLink, directory: Path, options: argparse.Namespace) -> None:

@@ -8,6 +8,7 @@ from protocol.control import (
     ModelStatus,
     QueueReply,
     QueueRow,
+    RecordReply,
     ReloadReply,
     StatusReply,
     WorkerStatus,
@@ -50,6 +51,18 @@ def render_explained(reply: ExplainReply) -> str:
     about = f"{row.call} waits for {row.model} ({row.phase}) since {duration(row.waited)}, place {row.position}"
     lines = columns([("WAITS FOR", "OF", "WHY", "LEFT"), *map(_blocker, reply.blockers)])
     return "\n".join([f"{about}, about {duration(row.estimate)} to go", "", *lines])
+
+
+def render_recording(reply: RecordReply) -> str:
+    """One line: the recording under way, or the last one."""
+    if not reply.path:
+        return "nothing is recorded"
+    names = ", names hashed" if reply.hashed else ""
+    size = f"{reply.bytes / 2**20:.1f} MiB (at most {reply.most / 2**20:g})"
+    told = f"{reply.events} events, {size}, {duration(reply.seconds)}{names}"
+    if reply.active:
+        return f"recording to {reply.path}: {told}"
+    return f"recorded to {reply.path}: {told}; it ended: {reply.text}"
 
 
 RESTART_ONLY = "(options of the command line, such as --listen and --workers, need a restart)"

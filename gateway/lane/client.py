@@ -20,7 +20,7 @@ from gateway.lane.connection import Connection, Mode
 from gateway.lane.exchange import Exchange
 from gateway.lane.form import END
 from gateway.lane.heads import MOST_HEAD, AmbiguousLength, RequestHead, body_of
-from gateway.refusals import Refused, Situation
+from gateway.refusals import TOO_SLOW, Refused, Situation
 
 if TYPE_CHECKING:
     from gateway.lane.handover import HandedStream
@@ -32,8 +32,9 @@ MOST_PIPELINED = 64 * 1024
 """Bytes that may wait behind a request; more stays in the kernel."""
 MOST_HANDED = 256 * 1024
 """The same for what hypercorn has not read yet."""
+HANDED_GRACE = 2.0
+"""Seconds that hypercorn has to say that a body does not come in time, before the connection is cut."""
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-TOO_SLOW = Refused(Situation.TOO_SLOW, "the rest of the request did not come in time")
 TOO_LARGE = Refused(Situation.HEAD_TOO_LARGE, f"the head of the request is larger than {MOST_HEAD} bytes")
 AMBIGUOUS = Refused(Situation.BROKEN_HEAD, "the request has both a Content-Length and a Transfer-Encoding")
 _IDLE, _BODY, _BUSY, _HANDED, _TUNNEL, _LINGER, _CLOSED = Mode
@@ -233,7 +234,7 @@ class Client(Connection):
             return
         self.mode = _HANDED
         self._ends = ends
-        self.limit_time(self._lane.limits.body)
+        self.limit_time(self._lane.limits.body + HANDED_GRACE)
         if self._stream is None or self._stream.closed:
             self._stream = self._lane.handed(self, for_good=False)
         start = end + len(END)
@@ -264,7 +265,7 @@ class Client(Connection):
             # What comes from now on waits for hypercorn's answer.
             self._stream.complete = True
         else:
-            self.deadline = self._lane.reactor.now + self._lane.limits.body
+            self.deadline = self._lane.reactor.now + self._lane.limits.body + HANDED_GRACE
 
     def _tunnel(self, data: bytes) -> None:
         """Everything that this client sends is hypercorn's for good."""

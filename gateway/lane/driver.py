@@ -13,11 +13,17 @@ import trio
 
 from gateway.lane.reactor import Reactor
 
+RESTLESS = 0.01
+"""Seconds without a rest of the lane after which trio waits with it, not in a thread."""
+PACE = 0.0005
+"""Seconds between trio's steps then; one costs 8 µs, as much as a tenth of a request, and turns may be short."""
+
 
 def run_as_guest(main: Callable[..., Awaitable[object]], *arguments: Any) -> None:
     """Like ``trio.run(main, reactor, *arguments)``, with the reactor as the loop below. What a handler raises ends
     ``main``, and comes out when that has ended."""
     reactor = Reactor()
+    anchor = Anchor(reactor)
     scope = trio.CancelScope()
     ended: list[outcome.Outcome[object]] = []
     failure: BaseException | None = None
@@ -26,14 +32,15 @@ def run_as_guest(main: Callable[..., Awaitable[object]], *arguments: Any) -> Non
         scope,
         main,
         reactor,
+        anchor,
         arguments,
         run_sync_soon_threadsafe=reactor.soon_threadsafe,
-        run_sync_soon_not_threadsafe=reactor.soon,
+        run_sync_soon_not_threadsafe=anchor.soon,
         done_callback=ended.append,
     )
     while not ended:
         try:
-            reactor.turn(timeout=None)
+            anchor.turn()
         except BaseException as error:  # noqa: BLE001 (raised below, when nothing of trio's is left)
             failure = failure or error
             scope.cancel()
@@ -44,10 +51,64 @@ def run_as_guest(main: Callable[..., Awaitable[object]], *arguments: Any) -> Non
 
 
 async def _within(
-    scope: trio.CancelScope, main: Callable[..., Awaitable[object]], reactor: Reactor, arguments: tuple[Any, ...]
+    scope: trio.CancelScope,
+    main: Callable[..., Awaitable[object]],
+    reactor: Reactor,
+    anchor: "Anchor",
+    arguments: tuple[Any, ...],
 ) -> None:
     with scope:
-        await main(reactor, *arguments)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(anchor.hold)
+            await main(reactor, *arguments)
+            nursery.cancel_scope.cancel()
+
+
+class Anchor:
+    """Keeps trio from waiting in a thread of its own while the lane does not rest: from there it would have to wait
+    for the processor and for the interpreter before it could go on. A task that can always go on does that; so that
+    it does not cost much, trio then has its steps ``PACE`` apart.
+
+    Tasks were late by 4.4 ms at the 99th percentile without it, by 1.4 to 2.0 with it (64 connections).
+    """
+
+    def __init__(self, reactor: Reactor) -> None:
+        self._reactor = reactor
+        self._needed = trio.Event()
+        self._step: Callable[[], object] | None = None
+        self._due = 0.0
+
+    @property
+    def _is_restless(self) -> bool:
+        return self._reactor.now - self._reactor.rested > RESTLESS
+
+    def soon(self, step: Callable[[], object]) -> None:
+        """Trio's next step."""
+        if self._is_restless:
+            self._step = step
+        else:
+            self._reactor.soon(step)
+
+    def turn(self) -> None:
+        """One of the reactor's; it waits for something to do if trio has nothing."""
+        reactor = self._reactor
+        reactor.turn(timeout=0.0 if self._step else None)
+        if not self._is_restless:
+            self._due = 0.0
+        elif not self._needed.is_set():
+            self._needed.set()
+        if self._step and reactor.now >= self._due:
+            reactor.soon(self._step)
+            self._step = None
+            self._due = reactor.now + PACE
+
+    async def hold(self) -> None:
+        """For ever."""
+        while True:
+            await self._needed.wait()
+            while self._is_restless:
+                await trio.lowlevel.checkpoint()
+            self._needed = trio.Event()
 
 
 def run_with_task(main: Callable[..., Awaitable[object]], *arguments: Any) -> None:

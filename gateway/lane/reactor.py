@@ -19,6 +19,8 @@ BUDGET = 32
 TURN = 0.0005
 """Seconds after which a turn leaves the rest of its work to the next one. Trio tasks are late by two turns: with 32
 events and no such limit by 7 ms."""
+REST = 0.00005
+"""Seconds without any event after which the reactor counts as rested."""
 MOMENT = 0.001
 """Seconds; what epoll can wait for at least."""
 EDGES = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
@@ -32,7 +34,7 @@ Ready = Callable[[int], None]
 
 class Reactor:
     """One for each worker. ``now``: ``time.monotonic()`` at the beginning of the turn, and what all time limits are
-    measured by; ``turns``: how many so far."""
+    measured by; ``rested``: when it last had nothing to do for ``REST``; ``turns``: how many so far."""
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
@@ -45,7 +47,8 @@ class Reactor:
         self._turning = False
         self._poke = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._poke, select.EPOLLIN)
-        self.now = time.monotonic()
+        self.now = self.rested = time.monotonic()
+        self._idle = math.inf
         self.turns = 0
 
     def fileno(self) -> int:
@@ -90,20 +93,20 @@ class Reactor:
     @property
     def patience(self) -> float:
         """Seconds until there is work that no event will tell of."""
-        return 0.0 if self._soon or self._events else MOMENT if self._later else math.inf
+        if self._soon or self._events:
+            return 0.0
+        if self._later:
+            return 0.0 if self._later[0][0] <= self.now else MOMENT
+        return math.inf
 
     def turn(self, timeout: float | None = 0.0) -> bool:
-        """Do what is at hand, within the limits above; wait ``timeout`` seconds for it, None: for ever. Was there
-        anything?"""
+        """Do what is at hand, within the limits above; wait for it if ``timeout`` is None, not at all if it is 0.
+        Was there anything?"""
         events = self._events
-        if not events:
-            if self._soon:
-                timeout = 0.0
-            elif self._later and timeout is None:
-                timeout = MOMENT
-            events = self._events = self._epoll.poll(timeout, BUDGET)
-            events.reverse()
-        self.now = time.monotonic()
+        if events:
+            self.now = time.monotonic()
+        else:
+            events = self._events = self._wait(timeout)
         self._turning = True
         self.turns += 1
         any_events = bool(events)
@@ -115,6 +118,8 @@ class Reactor:
                 break
         while self._later and self._later[0][0] <= self.now:
             self._later.popleft()[1]()
+            if time.monotonic() >= until:
+                break
         self._tell(events, until)
         if not events:
             # A number may be given to another socket only when no event of the old one is left.
@@ -122,6 +127,21 @@ class Reactor:
                 self._closing.pop().close()
         self._turning = False
         return any_events or continued > 0
+
+    def _wait(self, timeout: float | None) -> list[tuple[int, int]]:
+        """The next events, the last first."""
+        if timeout is None:
+            patience = self.patience
+            timeout = patience if patience < math.inf else None
+        self._idle = min(self._idle, time.monotonic())
+        events = self._epoll.poll(timeout, BUDGET)
+        self.now = time.monotonic()
+        if self.now - self._idle > REST:
+            self.rested = self.now
+        if events:
+            self._idle = math.inf
+            events.reverse()
+        return events
 
     def _tell(self, events: list[tuple[int, int]], until: float) -> None:
         while events:

@@ -96,6 +96,8 @@ class Core:
             self._settle(now)
         except PolicyMistake as mistake:
             self._steps.note(str(mistake), "error")
+            # At the next event, not at once: it would make the same mistake for ever.
+            self._asked.clear()
         self._arm(now)
         return out
 

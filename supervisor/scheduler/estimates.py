@@ -4,10 +4,13 @@ Moving averages only: an estimate is for people and for ``Retry-After``, no deci
 it. Kept per model on the board (``state.py``); read by ``requests.py`` and ``explain.py``.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 WEIGHT = 0.2
 """What a new sample counts; the first one counts in full."""
+LATEST = 50
+"""Samples of a batch that are looked at: what lies further back would count for less than 1 in 50,000."""
 UNKNOWN_SERVICE = 1.0
 """Seconds, until an exchange has been seen."""
 
@@ -23,6 +26,12 @@ class Learned:
         """Take in one sample."""
         self.samples += 1
         self.mean += (max(0.0, seconds) - self.mean) * (WEIGHT if self.samples > 1 else 1.0)
+
+    def learn_all(self, seconds: Sequence[float]) -> None:
+        """Take in a batch, the latest last."""
+        for one in seconds[-LATEST:]:
+            self.learn(one)
+        self.samples += max(0, len(seconds) - LATEST)
 
     def or_else(self, seconds: float) -> float:
         """The average, or this if nothing was learned yet."""

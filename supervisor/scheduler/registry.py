@@ -2,7 +2,7 @@
 
 Ours are one line each. Third parties register classes as entry points of the groups ``swapyard.policies`` and
 ``swapyard.evictions``; the name of the entry point is what stands after ``use:``. Called by
-``supervisor/rules.py`` when a configuration is taken over, and by ``swapyard check``.
+``configured.py`` when a configuration is taken over, and by ``swapyard check``.
 """
 
 from collections.abc import Iterator, Mapping

@@ -58,8 +58,7 @@ class Requests:
         model = self._board.models.get(event.model)
         if model is not None and model.generation == event.generation:
             model.last_used = max(model.last_used, event.last_used)
-            for seconds in event.service_times:
-                model.service.learn(seconds)
+            model.service.learn_all(event.service_times)
             self._steps.watch_ttl(model)
 
     def worker_lost(self, event: ev.WorkerLost) -> None:

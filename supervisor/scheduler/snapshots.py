@@ -119,7 +119,7 @@ def _restored(saved: Snapshot, rule: ModelRule | None) -> ModelState:
         setattr(model, name, _time(saved[name]))
     model.owed = dict.fromkeys(saved["owed"])
     model.blocked_by = frozenset(saved["blocked_by"])
-    model.displaced = frozenset(saved["displaced"])
+    model.displaced = frozenset(saved.get("displaced", ()))
     model.failures = FailureAccount(**saved["failures"])
     model.service = Learned(**saved["service"])
     model.swap = Learned(**saved["swap"])

@@ -82,13 +82,13 @@ def anthropic_round(client: anthropic.Anthropic, model: str) -> None:
 
 async def test_models_chat_messages_completions_and_embeddings_on_both_models_in_turn(config: str) -> None:
     async with yard(config) as it:
-        client = openai_client(it)
-        listed = await trio.to_thread.run_sync(lambda: [model.id for model in client.models.list()])
-        assert listed == ["other", "small"]
-        texts = {}
-        for model in ("small", "other", "gpt-4o"):
-            texts[model] = await trio.to_thread.run_sync(partial(openai_round, client, model))
-            await trio.to_thread.run_sync(partial(anthropic_round, anthropic_client(it), model))
+        with openai_client(it) as client, anthropic_client(it) as other:
+            listed = await trio.to_thread.run_sync(lambda: [model.id for model in client.models.list()])
+            assert listed == ["other", "small"]
+            texts = {}
+            for model in ("small", "other", "gpt-4o"):
+                texts[model] = await trio.to_thread.run_sync(partial(openai_round, client, model))
+                await trio.to_thread.run_sync(partial(anthropic_round, other, model))
         assert texts["small"] == texts["gpt-4o"] != texts["other"]
         assert (await it.status()).swaps == 2
 
@@ -96,22 +96,21 @@ async def test_models_chat_messages_completions_and_embeddings_on_both_models_in
 async def test_refusals_become_the_clients_own_errors(config: str) -> None:
     async with yard(config + "apiKeys: [secret]\n") as it:
 
-        def check() -> None:
-            chat: Any = openai_client(it).chat.completions.create
+        def check(client: openai.OpenAI, other: anthropic.Anthropic) -> None:
+            chat: Any = client.chat.completions.create
             with pytest.raises(openai.AuthenticationError):
                 chat(model="small", messages=ASK)
-            keyed: Any = openai_client(it).with_options(api_key="secret").chat.completions.create
+            keyed: Any = client.with_options(api_key="secret").chat.completions.create
             with pytest.raises(openai.NotFoundError, match="nobody"):
                 keyed(model="nobody", messages=ASK)
             messages: Any = ASK
             with pytest.raises(anthropic.AuthenticationError):
-                anthropic_client(it).messages.create(model="small", messages=messages, max_tokens=4)
+                other.messages.create(model="small", messages=messages, max_tokens=4)
             with pytest.raises(anthropic.NotFoundError):
-                anthropic_client(it).with_options(api_key="secret").messages.create(
-                    model="nobody", messages=messages, max_tokens=4
-                )
+                other.with_options(api_key="secret").messages.create(model="nobody", messages=messages, max_tokens=4)
 
-        await trio.to_thread.run_sync(check)
+        with openai_client(it) as client, anthropic_client(it) as other:
+            await trio.to_thread.run_sync(check, client, other)
         assert "secret" not in it.log()
 
 

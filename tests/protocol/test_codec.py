@@ -1,7 +1,7 @@
 """Frames: everything round-trips, and nothing that arrives raises anything but ``PeerError``."""
 
 from collections import Counter
-from typing import Any, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 import pytest
@@ -37,6 +37,8 @@ def of_type(kind: Any) -> st.SearchStrategy[Any]:
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         return struct(kind)
     parts = get_args(kind)
+    if get_origin(kind) is Literal:
+        return st.sampled_from(parts)
     if get_origin(kind) is dict:
         return st.dictionaries(of_type(parts[0]), of_type(parts[1]), max_size=3)
     if parts and parts[-1] is Ellipsis:

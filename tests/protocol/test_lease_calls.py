@@ -2,14 +2,16 @@
 
 from functools import partial
 
+import pytest
 import trio
 import trio.testing
 
 from protocol import messages as wire
 from protocol.codec import FrameCodec
+from protocol.errors import PeerError
 from protocol.ids import CallId, LeaseId, ModelId
 from protocol.lease_calls import LeaseAnswer, LeaseCalls
-from protocol.reports import MOST_ROWS, MOST_TEXT, MOST_UNREAD, WITHIN, Reports
+from protocol.reports import MOST_ROWS, MOST_TEXT, MOST_UNREAD, WITHIN, Reports, batch, outcomes
 from protocol.zmq_trio import MOST_BYTES
 
 
@@ -98,7 +100,7 @@ def test_rows_that_nobody_reads_are_dropped_and_the_next_report_says_how_many() 
     reports.flush()
     last = sent[-1]
     assert isinstance(last, wire.Report)
-    assert (len(last.rows), last.lost) == (1, 2 * MOST_ROWS)
+    assert (len(outcomes(last)), last.count, last.lost) == (1, 1, 2 * MOST_ROWS)
 
 
 def _keep(sent: list[wire.FromWorker], message: wire.FromWorker) -> int:
@@ -119,10 +121,34 @@ async def test_a_row_goes_out_in_time_and_long_texts_are_cut(autojump_clock: tri
         nursery.cancel_scope.cancel()
     assert len(sent) == 2
     assert isinstance(sent[0], wire.Report)
-    assert (len(sent[0].rows[0].path), len(sent[0].rows[0].error)) == (MOST_TEXT, MOST_TEXT)
+    (found,) = outcomes(sent[0])
+    assert (len(found.path), len(found.error)) == (MOST_TEXT, MOST_TEXT)
 
 
 def test_a_report_of_the_longest_rows_fits_a_message() -> None:
     longest = row("\U0001f40d" * MOST_TEXT, "\U0001f40d" * MOST_TEXT)
-    frame = FrameCodec[wire.FromWorker](wire.FromWorker).encode(1, 1, wire.Report(rows=(longest,) * MOST_ROWS))
+    frame = FrameCodec[wire.FromWorker](wire.FromWorker).encode(1, 1, batch([longest] * MOST_ROWS))
     assert len(frame) < MOST_BYTES
+
+
+def test_a_report_says_what_the_scheduler_cannot_know_otherwise() -> None:
+    def used(generation: int, ended: int, total: float, *, parkable: bool = True) -> wire.Outcome:
+        return wire.Outcome(
+            lease=LeaseId("l"), model=ModelId("m"), generation=generation, parkable=parkable, caller="c", path="/",
+            status=200, ended=ended, queued=1.0, loading=2.0, total=total,
+        )  # fmt: skip
+
+    rows = [used(1, 50, 3.5), used(2, 40, 4.0), used(1, 30, 5.0), used(1, 99, 9.0, parkable=False), row()]
+    report = batch(rows, lost=3)
+    assert report.exchanges == (
+        wire.Exchanges(model=ModelId("m"), generation=1, service=(0.5, 2.0), last_used=50),
+        wire.Exchanges(model=ModelId("m"), generation=2, service=(1.0,), last_used=40),
+    )
+    assert (report.count, report.lost) == (5, 3)
+    assert outcomes(report) == tuple(rows)
+
+
+@pytest.mark.parametrize("rows", [b"", b"\x91", b"\xc1", b"\x91\x01"], ids=["nothing", "cut", "no msgpack", "no row"])
+def test_rows_that_cannot_be_read_are_the_peers_fault(rows: bytes) -> None:
+    with pytest.raises(PeerError, match="malformed"):
+        outcomes(wire.Report(exchanges=(), rows=rows, count=1))

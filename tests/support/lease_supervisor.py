@@ -77,7 +77,7 @@ class PlayedSupervisor:
         played: Any = self
         self.questions = Questions(
             "i", post=self.loop.post, resolve=self.resolve, status=played, logs=played, queue=played, explain=played,
-            reload=played,
+            reload=played, record=played,
         )  # fmt: skip
         self.desk = WorkerSocket(
             post=self.loop.post,

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from protocol.ids import CallId, LeaseId, ModelId, WorkerId
+from supervisor.scheduler import effects as do
 from supervisor.scheduler import events as ev
 from supervisor.scheduler.contracts import Eviction, Policy
 from supervisor.scheduler.core import Core
@@ -71,11 +72,15 @@ class World(RuleBasedStateMachine):
         check(self.core.board, effects)
         again = self.twin.handle(twin_event or event, self.now)
         assert again == effects, f"{event} gave {again} after a restore, not {effects}; {self.difference()}"
+        self.handled(event, effects)
         for effect in effects:
             self.under_way.carry_out(effect, self.core.board, self.now)
         if isinstance(self.core.board.rules.policy, PROMPT) and self.under_way.wake != self.now:
             assert not self.core.board.servable, "ready, with a free slot, and lets requests wait"
         self.everybody_knows_why()
+
+    def handled(self, event: ev.Event, effects: list[do.Effect]) -> None:
+        """For worlds that watch."""
 
     def difference(self) -> dict[str, tuple[Any, Any]]:
         one, other = self.core.snapshot(), self.twin.snapshot()
@@ -106,11 +111,13 @@ class World(RuleBasedStateMachine):
             case Kind.CLAIM:
                 return board.claim is not None and board.claim.target == blocker.model
             case Kind.TIMER:
-                # One that is over counts while the core waits to be told so.
-                told = self.under_way.wake is not None and self.under_way.wake <= self.now
-                return blocker.until is not None and (blocker.until >= self.now or told)
+                return blocker.until is not None and (blocker.until >= self.now or self.is_due())
             case Kind.DECISION:
-                return not isinstance(board.rules.policy, PROMPT) or self.under_way.wake == self.now
+                return not isinstance(board.rules.policy, PROMPT) or self.is_due()
+
+    def is_due(self) -> bool:
+        """Is a point in time over, and the core waits to be told so? Other events may come first."""
+        return self.under_way.wake is not None and self.under_way.wake <= self.now
 
     # Callers and workers
 

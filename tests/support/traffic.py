@@ -9,7 +9,9 @@ from protocol.ids import ModelId
 from supervisor.scheduler.evictions.group import Groups
 from supervisor.scheduler.policies.fifo import Fifo
 from supervisor.scheduler.state import ModelRule, Rules
-from tests.support.virtual import Arrival, Cost, Record, World
+from tools.simulate.measures import Record
+from tools.simulate.measures import percentile as percentile
+from tools.simulate.world import Arrival, Cost, World
 
 HOUR = 3600.0
 
@@ -60,11 +62,6 @@ def long_load(max_wait: float) -> Record:
     hot = [Arrival(float(second), "a", 6.0) for second in range(1800)]
     arrivals = sorted([*hot, Arrival(RARE_AT, "b", 6.0)], key=lambda arrival: arrival.at)
     return World(rules("ab", max_wait), {"a": Cost(LONG_LOAD), "b": Cost(20.0)}).run(arrivals)
-
-
-def percentile(ordered: list[float], share: float) -> float:
-    """The value that this share of all does not exceed."""
-    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
 
 
 def bound(*, max_wait: float, lease: float, swap: float, resident: float, ahead: int, behind: int, limit: int) -> float:

@@ -15,7 +15,8 @@ from supervisor.scheduler.evictions.group import Groups
 from supervisor.scheduler.policies.window import Settings, Window
 from supervisor.scheduler.state import ModelRule, Rules
 from tests.support.random_parts import CALLERS, NAMES
-from tests.support.virtual import Arrival, Cost, Record, World
+from tools.simulate.measures import Record
+from tools.simulate.world import Arrival, Cost, World
 
 
 def rules(models: Iterable[str], policy: Policy, limit: int = 1, eviction: Eviction | None = None) -> Rules:
@@ -42,12 +43,6 @@ def service(record: Record, until: float) -> Counter[str]:
     for caller, granted, seconds in record.served:
         found[caller] += max(0.0, min(seconds, until - granted))  # type: ignore[assignment]
     return found
-
-
-def jain(values: Iterable[float]) -> float:
-    """Jain's index: 1 for equal shares, 1 over their number if one has all."""
-    found = list(values)
-    return sum(found) ** 2 / (len(found) * sum(value * value for value in found))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 from typing import Any
 
@@ -243,3 +243,49 @@ def test_trios_own_sockets_work_beside_the_reactors(run: Run) -> None:
                 assert await accepted.receive_some() == b"hello"
 
     run(limited(main))
+
+
+class Waits(trio.abc.Instrument):
+    """How long trio would have waited, in seconds, each time."""
+
+    def __init__(self) -> None:
+        self.seen: list[float] = []
+
+    def before_io_wait(self, timeout: float) -> None:
+        self.seen.append(timeout)
+
+
+def test_as_a_guest_trio_waits_for_nothing_while_the_reactor_does_not_rest() -> None:
+    waits = Waits()
+
+    async def main(reactor: Reactor) -> None:
+        one, other = socket.socketpair()
+        playing = True
+
+        def back(sock: socket.socket) -> Callable[[int], None]:
+            def ready(_: int) -> None:
+                with suppress(BlockingIOError):
+                    data = sock.recv(100)
+                    if playing:
+                        sock.send(data)
+
+            return ready
+
+        with one, other:
+            for sock in (one, other):
+                sock.setblocking(False)
+                reactor.add(sock, back(sock))
+            one.send(b"ball")
+            # Whoever takes the processor away for a while makes it rest.
+            while len(waits.seen) < 100 or any(waits.seen[-100:]):
+                await trio.sleep(0.01)
+            playing = False
+            del waits.seen[:]
+            while not any(waits.seen):
+                await trio.sleep(0.01)
+
+    async def watched(reactor: Reactor) -> None:
+        trio.lowlevel.add_instrument(waits)
+        await main(reactor)
+
+    run_as_guest(limited(watched))

@@ -680,7 +680,7 @@ QUICK = cat.Limits(idle=0.5, head=0.5, body=0.5)
         (b"", b""),
         (b"POST /v1/chat/comp", b"HTTP/1.1 408"),
         (post(BODY)[:-1], b"HTTP/1.1 408"),
-        (CHUNKED[:-9], b"reset"),
+        (CHUNKED[:-9], b"HTTP/1.1 408"),
     ],
     ids=["idle", "head", "body", "chunked"],
 )

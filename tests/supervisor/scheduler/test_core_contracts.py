@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from protocol.ids import CallId, ModelId
+from protocol.ids import CallId, ModelId, WorkerId
 from supervisor.scheduler import effects as do
 from supervisor.scheduler import events as ev
 from supervisor.scheduler.contracts import (
@@ -19,6 +19,7 @@ from supervisor.scheduler.contracts import (
     Standing,
     Verdict,
 )
+from supervisor.scheduler.core import Core
 from supervisor.scheduler.effects import StopReason
 from supervisor.scheduler.evictions.group import Groups
 from supervisor.scheduler.phases import Phase
@@ -61,6 +62,23 @@ def test_a_policy_that_answers_nonsense_is_noted_and_nothing_is_done() -> None:
     play << [do.Note("the policy makes way for 'a', which is stopped, or unwanted", "error")]
     play.ask("r2", "a")
     assert play.last[-1] == do.Note("the policy named 'a' twice during one event", "error")
+
+
+class Stubborn(Fifo):
+    """Serves a model that is stopped, whenever somebody waits for it."""
+
+    def choose(self, queue: Queue, now: float) -> Choice:
+        return Serve(A, 1) if queue.claimable() else Nothing()
+
+
+def test_a_policy_that_repeats_its_mistake_is_not_asked_again_before_the_next_event() -> None:
+    rules = rules_for("a")
+    core = Core(Rules(rules.models, Stubborn(), rules.eviction), "i")
+    for number in range(2):
+        effects = core.handle(ev.RequestArrived(CallId(f"r{number}"), A, WorkerId("w")), float(number))
+        assert do.Note("the policy serves 'a', which is stopped", "error") in effects
+        woken = [effect.when for effect in effects if isinstance(effect, do.WakeAt)]
+        assert all(when is None or when > number for when in woken), woken
 
 
 class Idle(Fifo):

@@ -9,6 +9,7 @@ from protocol.ids import CallId, ModelId
 from supervisor.scheduler import effects as do
 from supervisor.scheduler import events as ev
 from supervisor.scheduler.contracts import Choice, MakeWay, Nothing, Queue
+from supervisor.scheduler.estimates import LATEST, Learned
 from supervisor.scheduler.evictions.group import Group
 from supervisor.scheduler.explain import Blocker, Kind, blockers, estimate
 from supervisor.scheduler.policies.fifo import Fifo
@@ -139,6 +140,16 @@ def test_estimates_follow_what_was_learned() -> None:
     model = board.models[ModelId("a")]
     assert [estimate(board, model, board.waiters[CallId(call)], play.now) for call in ("r3", "r4")] == [4.0, 8.0]
     assert estimate(board, model, None, play.now) == 12.0
+
+
+def test_a_long_batch_teaches_what_its_samples_do_one_by_one() -> None:
+    samples = [float(number % 7) for number in range(3 * LATEST)]
+    one_by_one, at_once = Learned(), Learned()
+    for seconds in samples:
+        one_by_one.learn(seconds)
+    at_once.learn_all(samples)
+    assert at_once.mean == pytest.approx(one_by_one.mean, rel=1e-4)
+    assert at_once.samples == one_by_one.samples
 
 
 def test_the_estimate_of_a_blocked_request_counts_what_is_in_its_way_and_a_swap() -> None:

@@ -25,7 +25,7 @@ from tests.support.traffic import (
     table,
     two_equal,
 )
-from tests.support.virtual import Arrival, Cost, World
+from tools.simulate.world import Arrival, Cost, World
 
 
 def test_a_rare_model_behind_a_hot_one_waits_within_the_bound() -> None:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from supervisor.scheduler.contracts import Choice, Claim, Nothing, Queue
 from supervisor.scheduler.policies.window import Settings, Window
 from tests.support.random_parts import EVICTIONS, SOUND
-from tests.support.virtual import Arrival
 from tests.support.window_traffic import Scenario, bound, overstepped, run
+from tools.simulate.world import Arrival
 
 SHORT, LONG = 150, 100_000
 

@@ -1,20 +1,21 @@
 """``make bench``: every benchmark of the repository. Figures, never tests.
 
-``python -m tools.dev.bench scheduler`` and ``config`` cost half a minute each, ``cold`` two, and ``http``, the data
-path beside other proxies, about an hour; ``http --help`` names its parts. Without a word all of these run.
-``instructions`` counts what the lane executes for a request, five minutes, with valgrind.
+``python -m tools.dev.bench scheduler``, ``config`` and ``simulate`` cost half a minute each, ``cold`` two, and
+``http``, the data path beside other proxies, about an hour; ``http --help`` names its parts. Without a word all of
+these run. ``instructions`` counts what the lane executes for a request, five minutes, with valgrind.
 """
 
 import signal
 import sys
 
-from tools.dev.bench import config, http, instructions, scheduler
+from tools.dev.bench import config, http, instructions, scheduler, simulate
 
 USAGE = (
-    "usage: python -m tools.dev.bench [scheduler | config | cold [OPTIONS] | http [OPTIONS] | instructions [NAME …]]"
+    "usage: python -m tools.dev.bench "
+    "[scheduler | config | simulate | cold [OPTIONS] | http [OPTIONS] | instructions [NAME …]]"
 )
 
-TABLES = {"scheduler": scheduler.main, "config": config.main}
+TABLES = {"scheduler": scheduler.main, "config": config.main, "simulate": simulate.main}
 PARTS = {
     "http": http.main,
     "cold": lambda rest: http.main(["--only", "cold", *rest]),
@@ -29,6 +30,7 @@ def main(arguments: list[str]) -> int:
         case []:
             scheduler.main()
             config.main()
+            simulate.main()
             return http.main([])
         case [name] if name in TABLES:
             TABLES[name]()

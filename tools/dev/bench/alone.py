@@ -1,4 +1,4 @@
-"""The lane without a supervisor, for ``instructions.py``: ``python -m tools.dev.bench.alone UPSTREAM``.
+"""The lane without a supervisor, for ``instructions.py``: ``python -m tools.dev.bench.alone UPSTREAM [CERT KEY]``.
 
 Leases are granted at once; everything else is as in a worker, with keys, limits, outcomes and the access log. Says
 where it listens, and at SIGTERM how many exchanges there were.
@@ -7,6 +7,7 @@ where it listens, and at SIGTERM how many exchanges there were.
 import hashlib
 import itertools
 import logging
+import math
 import signal
 import socket
 import sys
@@ -15,11 +16,12 @@ from typing import Any
 import msgspec
 import trio
 
-from gateway.lane.driver import run_as_guest
+from gateway.lane import driver
+from gateway.lane.handover import tls_context
 from gateway.lane.reactor import Reactor
 from gateway.lane.serve import serve_lane
 from gateway.leases import LeaseBook
-from gateway.serve import hypercorn_config
+from gateway.serve import Certificate, hypercorn_config
 from protocol.catalogue import Catalogue, CatalogueModel
 from protocol.ids import CallId, LeaseId, ModelId
 from protocol.lease_calls import LeaseDone
@@ -74,7 +76,7 @@ class Counted:
     def _send(self, message: FromWorker) -> int:
         self._encode(message)
         assert isinstance(message, Report)
-        self.count += len(message.rows)
+        self.count += message.count
         self.reports.acknowledged(self.count)
         return self.count
 
@@ -89,8 +91,9 @@ async def nothing_else(scope: dict[str, Any], receive: Any, send: Any) -> None:
             return
 
 
-async def serve(reactor: Reactor, upstream: str) -> None:
-    """Until SIGTERM."""
+async def serve(reactor: Reactor, upstream: str, *files: str) -> None:
+    """Until SIGTERM; with the files of a certificate and its key, TLS."""
+    config = hypercorn_config(Certificate(*files) if files else None)
     digests = tuple(hashlib.sha256(key.encode()).digest() for key in KEYS)
     catalogue = Catalogue(revision=1, models=(CatalogueModel(id=ModelId(MODEL)),), key_digests=digests)
     counted = Counted()
@@ -112,10 +115,11 @@ async def serve(reactor: Reactor, upstream: str) -> None:
                 reactor,
                 listener,
                 leases,
-                hypercorn_config(),
+                config,
                 catalogue_now=lambda: catalogue,
                 report=counted.reports.add,
                 wait_drain=wait_end,
+                tls=tls_context(config),
             )
             nursery.cancel_scope.cancel()
     counted.reports.flush()
@@ -123,6 +127,8 @@ async def serve(reactor: Reactor, upstream: str) -> None:
 
 
 if __name__ == "__main__":
+    # Under valgrind time goes by fifty times as fast: trio's steps would come between any two requests.
+    driver.RESTLESS = math.inf
     logging.basicConfig(level=logging.INFO)
     logging.getLogger("swapyard.http").setLevel(logging.WARNING)
-    run_as_guest(serve, sys.argv[1])
+    driver.run_as_guest(serve, *sys.argv[1:])

@@ -12,16 +12,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tools.dev.bench.alone import EXCHANGES, LISTENING
-from tools.dev.bench.load import Load, drive
+from tools.dev.bench.load import drive
 from tools.dev.bench.place import Place, Running, prepared
 from tools.dev.bench.problems import CannotMeasure
 from tools.dev.bench.processes import said, started
-from tools.dev.bench.scenarios import SCENARIOS
+from tools.dev.bench.scenarios import SCENARIOS, Scenario
+from tools.dev.bench.targets import certificate
 from tools.status_table import columns
 
 FEW, MANY = 300, 1300
 RUNS = 2
-NAMES = ("unary-1", "unary-16", "unary-64", "close-16", "body-200k", "answer-200k")
+NAMES = ("unary-1", "unary-16", "unary-64", "close-16", "tls-16", "tls-64", "body-200k", "answer-200k")
 _COLLECTED = re.compile(r"Collected : (\d+)")
 
 
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
             parser.error(f"there is no {name!r}; there are {', '.join(NAMES)}")
     try:
         with prepared() as place:
-            rows = [[name, *_told(place, SCENARIOS[name].load)] for name in only]
+            rows = [[name, *_told(place, SCENARIOS[name])] for name in only]
     except CannotMeasure as why:
         print(f"bench: {why}", file=sys.stderr)
         return 1
@@ -43,18 +44,18 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _told(place: Place, load: Load) -> list[str]:
-    runs = sorted(_each(place, load) for _ in range(RUNS))
+def _told(place: Place, scenario: Scenario) -> list[str]:
+    runs = sorted(_each(place, scenario) for _ in range(RUNS))
     return [f"{sum(runs) / len(runs):,.0f}", " ".join(f"{run:,.0f}" for run in runs)]
 
 
-def _each(place: Place, load: Load) -> float:
+def _each(place: Place, scenario: Scenario) -> float:
     """Instructions for one exchange."""
-    (few, short), (many, long) = _counted(place, load, FEW), _counted(place, load, MANY)
+    (few, short), (many, long) = _counted(place, scenario, FEW), _counted(place, scenario, MANY)
     return (long - short) / (many - few)
 
 
-def _counted(place: Place, load: Load, requests: int) -> tuple[int, int]:
+def _counted(place: Place, scenario: Scenario, requests: int) -> tuple[int, int]:
     """Exchanges, the warm-up's among them, and instructions of the whole process."""
     valgrind = shutil.which("valgrind")
     if valgrind is None:
@@ -62,9 +63,12 @@ def _counted(place: Place, load: Load, requests: int) -> tuple[int, int]:
     folder = place.folder("instructions")
     command = [valgrind, "--tool=callgrind", f"--callgrind-out-file={folder}/callgrind.out"]
     command += [sys.executable, "-P", "-m", "tools.dev.bench.alone", place.upstream_url]
+    files = certificate(place) if scenario.tls else ()
+    command += map(str, files)
     with started(command, place.cores.proxy, folder / "log") as it:
         port = said(it, LISTENING)
-        drive(place, Running("alone", f"127.0.0.1:{port}"), load, requests=requests)
+        target = Running("alone", f"127.0.0.1:{port}", trusted=files[0] if files else None)
+        drive(place, target, scenario.load, requests=requests)
         it.process.terminate()
         exchanges = int(said(it, EXCHANGES))
         it.process.wait()
