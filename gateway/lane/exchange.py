@@ -183,7 +183,7 @@ class Exchange:
         head, body = self._head, self._body
         peer = self._client.peer.encode("latin-1")
         lines = head.upward(peer=peer, length=len(body), keep_credentials=not self._guarded)
-        up.send(b"POST %b%b HTTP/1.1%b%b" % (self._pool.base, head.route.forward_as.encode(), lines, body))
+        up.send(b"POST %b%b HTTP/1.1%b" % (self._pool.base, head.route.forward_as.encode(), lines), body)
 
     # -------------------------------------------------------------- the way down
 

@@ -5,7 +5,7 @@ No trio and no kernel: each step is one event, and after each the states are loo
 
 import errno
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -15,7 +15,7 @@ from gateway.lane.connection import LINGER, Mode
 from gateway.lane.exchange import Phase
 from gateway.lane.lane import Lane
 from gateway.lane.reactor import HUNG_UP, READABLE, WRITABLE, Reactor
-from gateway.lane.upstream import IDLE
+from gateway.lane.upstream import IDLE, JOINED
 from gateway.leases import LeaseBook
 from protocol import catalogue as cat
 from protocol.ids import CallId, LeaseId, ModelId, Refusal
@@ -61,6 +61,9 @@ class Script:
         self.room -= len(taken)
         self.took += taken
         return len(taken)
+
+    def sendmsg(self, pieces: Sequence[bytes]) -> int:
+        return self.send(b"".join(pieces))
 
     def connect_ex(self, _: object) -> int:
         return errno.EINPROGRESS
@@ -381,6 +384,29 @@ def test_a_server_that_takes_a_byte_at_a_time_gets_the_whole_request(world: Worl
     world.says(world.up, ANSWER)
     assert world.sock.took == ANSWER
     assert not world.up.closed
+
+
+def taken(request: bytes, at_first: int) -> bytes:
+    """What a server gets that takes so many bytes at first, and then the rest."""
+    world = World(cat.Limits())
+    world.to("CONNECTING", request)
+    world.up.room = at_first
+    world.event(world.up, WRITABLE)
+    world.takes(world.up, ALL)
+    world.says(world.up, ANSWER)
+    assert world.sock.took == ANSWER
+    assert not world.up.closed
+    return world.up.took
+
+
+@pytest.mark.parametrize("beyond_head", [-1, 0, 1, JOINED])
+@pytest.mark.parametrize("size", [JOINED // 2, 3 * JOINED])
+def test_a_server_that_takes_a_long_request_in_two_goes_gets_the_whole(size: int, beyond_head: int) -> None:
+    request = post({"model": "m", "text": "x" * size})
+    body = request[request.index(b"{") :]
+    head = taken(request, ALL).removesuffix(body)
+    assert head.endswith(b"\r\n\r\n")
+    assert taken(request, len(head) + beyond_head) == head + body
 
 
 def test_an_answer_before_the_request_was_taken_is_passed_on_and_its_connection_ends(world: World) -> None:
