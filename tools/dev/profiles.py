@@ -2,13 +2,13 @@
 
 ``python -m tools.dev.profiles`` simulates all profiles at swap costs of 2, 5, 10 and 20 s under every policy of the
 registry and every reference row, and writes ``supervisor/scheduler/profiles.md``, which is generated and never edited.
-Behind each row of ``window`` stands how it compares with the best possible schedule and with those that drain.
+Below each table stands how ``window`` compares with the best possible schedule and with those that drain.
 The same code gives the same file.
 """
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from textwrap import fill
 
@@ -28,7 +28,7 @@ NAMES = (*POLICIES, *PRESETS, *REFERENCES, BEST)
 JUDGED, RIVALS = "window", ("drain-first", "drain-batch")
 NEAR = 0.9
 """Share of the best possible time serving that is asked of ``window``."""
-HEADER = "| swap | policy | swaps | serving | mean | 95 % | 99 % | worst | served | refused | left | Jain | `window` |"
+HEADER = "| swap | policy | swaps | serving | mean | 95 % | 99 % | worst | served | refused | left | Jain |"
 INTRODUCTION = f"""\
 # What each policy does to each profile
 
@@ -43,8 +43,9 @@ ready model until its queue is empty, and whoever has waited 15 s before all oth
 first serves who waited when a model became ready, so that 15 s are no bound. `{BEST}` is the least makespan, by a
 search that knows the future; it is there for small profiles that serve one request at a time.
 
-The last column judges `{JUDGED}`: its time serving as a share of that of `{BEST}` (asked for: {NEAR}), and against the
-two that drain: worse in time serving, in the worst wait, or in neither. What is asked for and not met is in bold.
+Below each table `{JUDGED}` is judged: its time serving as a share of that of `{BEST}` (asked for: {NEAR}), and against
+the two that drain: worse in time serving, in the worst wait, or in neither. What is asked for and not met is in bold;
+`design.md`, *What decided*, says why.
 """
 
 
@@ -75,8 +76,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def section(profile: str, costs: Sequence[float]) -> list[str]:
-    """One profile: its definition and its table."""
-    rows = [row for cost in costs for row in _rows(profile, cost)]
+    """One profile: its definition, its table, and how ``window`` fares in it."""
+    rows, judgements = [], []
+    for cost in costs:
+        found, _ = compared(profile_scenario(profile, cost), [Choice.of(name) for name in NAMES])
+        rows += [
+            f"| {cost:g} s | `{row.name}` | {' | '.join(_cells(row.record))} |"
+            for row in found
+            if row.record is not None
+        ]
+        judgements.append(f"- {cost:g} s: {verdict({row.name: row for row in found})}")
     return [
         f"## {profile}",
         "",
@@ -86,23 +95,12 @@ def section(profile: str, costs: Sequence[float]) -> list[str]:
         "| --- " * HEADER.count(" | ") + "| --- |",
         *rows,
         "",
+        *judgements,
+        "",
     ]
 
 
-def _rows(profile: str, cost: float) -> Iterator[str]:
-    scenario = profile_scenario(profile, cost)
-    found, _ = compared(scenario, [Choice.of(name) for name in NAMES])
-    by_name = {row.name: row for row in found}
-    for row in found:
-        if row.record is not None:
-            judged = verdict(by_name) if row.name == JUDGED else ""
-            yield f"| {cost:g} s | `{row.name}` | {' | '.join(_cells(row))} | {judged} |"
-
-
-def _cells(row: Row) -> list[str]:
-    record = row.record
-    if record is None:
-        return []
+def _cells(record: Record) -> list[str]:
     waits = record.summary()
     seconds = (waits.mean, waits.p95, waits.p99, waits.worst)
     served = sum(account.served for account in record.models.values())
