@@ -272,7 +272,7 @@ class _Job:
     def _outcome(self, held: Held) -> Outcome:
         return self.record.outcome(
             held,
-            caller=self.request.peer,
+            caller=self._caller(),
             path=self.route.forward_as,
             bytes_out=self.client.sent,
             tokens=self.usage.tokens() if self.usage is not None and self.record.status == 200 else Tokens(),

@@ -117,12 +117,14 @@ class Exchange:
         left = None if limit is None else max(0.0, limit - waited)
         self._comment_later()
         try:
-            caller = self._head.caller(self._client.peer, keys=self._guarded, trusted=self._lane.index.trusted)
-            self._call = self._lane.book.request(asked, caller=caller, deadline_in=left, done=self._asked)
+            self._call = self._lane.book.request(asked, caller=self._caller(), deadline_in=left, done=self._asked)
         except AcquireRefused as refused:
             self._tell(Refused(refused.refusal, refused.text, retry_after=refused.retry_after))
         except ConversationEnded:
             self._alone()
+
+    def _caller(self) -> str:
+        return self._head.caller(self._client.peer, keys=self._guarded, trusted=self._lane.index.trusted)
 
     def _asked(self, answer: Held | AcquireRefused | ConversationEnded) -> None:
         self._call = None
@@ -393,7 +395,7 @@ class Exchange:
         sent = self._sent if answer is None else answer.passed
         if held is not None:
             tokens = answer.tokens() if answer is not None else Tokens()
-            path, caller = self._head.route.forward_as, self._client.peer
+            path, caller = self._head.route.forward_as, self._caller()
             lane.report(self._record.outcome(held, caller=caller, path=path, bytes_out=sent, tokens=tokens))
         record = self._record
         lane.access.add(self._client.peer, self._head.line, record.status, sent, monotonic() - record.begun)

@@ -59,11 +59,13 @@ class RequestHead(Form):
     """One that the lane takes, and its like. ``line``: method and target, for the log; ``patience``: what it says of
     its own time limit."""
 
-    __slots__ = ("_allowed_by", "_up", "close", "expects", "line", "patience", "route")
+    __slots__ = ("_allowed_by", "_called", "_up", "close", "expects", "line", "patience", "route")
 
     def __init__(self, before: bytes, after: bytes, route: Route, *, close: bool, expects: bool) -> None:
         super().__init__(before, after)
         self._allowed_by: Catalogue | None = None
+        self._called: tuple[str, bool, tuple[Network, ...], str] | None = None
+        """What ``caller`` was asked last, and its answer."""
         self._up: dict[bool, bytes] = {}
         self.line = before[: before.find(b" HTTP/")].decode("latin-1")
         self.route = route
@@ -101,9 +103,13 @@ class RequestHead(Form):
 
     def caller(self, peer: str, *, keys: bool, trusted: tuple[Network, ...]) -> str:
         """Whom it is accounted to, as ``callers.py`` says."""
-        return (
-            caller_of(_CALLING.findall(self.filled(0)), peer, keys=keys, trusted=trusted) if keys or trusted else peer
-        )
+        if not keys and not trusted:
+            return peer
+        known = self._called
+        if known is None or known[0] != peer or known[1] is not keys or known[2] is not trusted:
+            caller = caller_of(_CALLING.findall(self.filled(0)), peer, keys=keys, trusted=trusted)
+            known = self._called = (peer, keys, trusted, caller)
+        return known[3]
 
     def upward(self, *, peer: bytes, length: int, keep_credentials: bool) -> bytes:
         """The header lines for the model server, each with the line end before it, and the empty line."""

@@ -16,10 +16,11 @@ NAMED = "key:" + hashlib.sha256(KEY.encode()).hexdigest()[:12]
 
 
 async def callers(*requests: bytes, keys: tuple[bytes, ...] = (), trusted: tuple[str, ...] = ()) -> list[str]:
-    """Who asked for a lease; no lease is kept, so each request asks."""
+    """Who asked for a lease, and is told with its outcome; no lease is kept, so each request asks."""
     async with lane(keys=keys, trusted=trusted) as it, await it.raw() as stream:
         it.link.parkable = False
         assert set(await statuses(stream, *requests)) == {200}
+        assert [row.caller for row in it.link.rows] == it.link.callers, "and is told with the outcome"
         return it.link.callers
 
 
