@@ -54,8 +54,10 @@ class Board:
         self.waiters[waiter.call] = waiter
         model = self.models[waiter.model]
         model.waiting[waiter.call] = waiter
-        model.callers.setdefault(waiter.caller, OrderedDict())[waiter.call] = waiter
-        if waiter.worker is not None:
+        if waiter.worker is None:
+            model.loads[waiter.call] = waiter
+        else:
+            model.callers.setdefault(waiter.caller, OrderedDict())[waiter.call] = waiter
             self.calls_by_worker.setdefault(waiter.worker, {})[waiter.call] = None
 
     def remove_waiter(self, waiter: Waiter) -> None:
@@ -63,8 +65,10 @@ class Board:
         del self.waiters[waiter.call]
         model = self.models[waiter.model]
         del model.waiting[waiter.call]
-        _discard(model.callers, waiter.caller, waiter.call)
-        if waiter.worker is not None:
+        if waiter.worker is None:
+            del model.loads[waiter.call]
+        else:
+            _discard(model.callers, waiter.caller, waiter.call)
             _discard(self.calls_by_worker, waiter.worker, waiter.call)
 
     def add_lease(self, lease: Lease) -> None:

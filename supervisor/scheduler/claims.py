@@ -97,6 +97,7 @@ class Claims:
             model = self._board.models[name]
             if model.phase is Phase.DRAINING and not model.ordered:
                 self._steps.move(model, DrainEnded)
+                self._steps.answer_loads(model)
                 self._steps.watch_ttl(model)
 
     def _end(self, claim: StandingClaim, why: str) -> None:

@@ -95,3 +95,5 @@ def _indexes(board: Board) -> Iterator[str]:
             yield f"{model.id} is {model.phase} and the index of blocked models disagrees"
         if (model.id in board.servable) != (model.phase is Phase.READY and bool(model.waiting) and model.free > 0):
             yield f"{model.id} is {model.phase} and the index of servable models disagrees"
+        if model.loads and model.phase is Phase.READY:
+            yield f"{model.id} is ready, and somebody still waits for nothing but that"

@@ -38,9 +38,7 @@ class Life:
         model.swap.learn(model.last_swap_time)
         self._steps.accounts.swapped(model)
         self._steps.note(f"{model.id}: ready after {model.last_swap_time:.2f} s")
-        for waiter in [waiter for waiter in model.waiting.values() if waiter.worker is None]:
-            self._steps.withdraw(waiter)
-            self._steps.answer(waiter.call)
+        self._steps.answer_loads(model)
         model.owed = dict.fromkeys(itertools.islice(model.waiting, model.rule.limit))
         self._steps.watch_ttl(model)
 

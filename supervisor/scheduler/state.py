@@ -137,7 +137,9 @@ class ModelState:
     waiting: OrderedDict[CallId, Waiter] = field(default_factory=OrderedDict)
     """In arrival order; ordered dictionaries find their first entry at once however many were removed."""
     callers: dict[str, OrderedDict[CallId, Waiter]] = field(default_factory=dict)
-    """The same, by caller."""
+    """The same, by caller, but for those that want no lease."""
+    loads: dict[CallId, Waiter] = field(default_factory=dict)
+    """Those: they are answered when it is ready (``LoadAsked``)."""
     plan: Plan | None = None
     displaced: frozenset[ModelId] = frozenset()
     """What exited for its last start."""

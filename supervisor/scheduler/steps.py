@@ -106,12 +106,15 @@ class Steps:
         for _ in range(min(count, model.free, len(model.waiting))):
             self.grant(self.accounts.next_of(model))
 
-    def grant(self, waiter: Waiter) -> None:
-        """Give a waiting request its lease; a load wants none and is answered."""
-        if waiter.worker is None:
+    def answer_loads(self, model: ModelState) -> None:
+        """It is ready, now or again: that is all that these wanted."""
+        for waiter in list(model.loads.values()):
             self.withdraw(waiter)
             self.answer(waiter.call)
-            return
+
+    def grant(self, waiter: Waiter) -> None:
+        """Give a waiting request its lease."""
+        assert waiter.worker is not None
         model = self.board.models[waiter.model]
         # A grant out of turn settles what is owed as well as any: the model shall serve so many, whoever they are.
         settled = waiter.call if waiter.call in model.owed else next(reversed(model.owed), waiter.call)

@@ -101,6 +101,25 @@ def test_loads_are_nobodys_requests() -> None:
     assert policy.told == [Swap(A, frozenset(), 0.0)]
 
 
+def test_a_load_that_waited_for_a_claim_on_its_model_is_answered_when_the_claim_ends_and_nobody_picks_it() -> None:
+    policy = Youngest(max_wait=10.0)
+    play = Play(rules_for("a", "b", policy=policy, limit=2))
+    asking(play, "r1", "a", "x") << [start("a", 1)]
+    play.ready("a", 1) << [grant("r1", 1, "a", 1)]
+    asking(play, "r2", "b", "x") << []
+    play.after(10.0) << []
+    asking(play, "r3", "a", "y") << []
+    play >> ev.LoadAsked(CallId("q1"), A) << []
+    asking(play, "r4", "a", "z") << []
+    play >> ev.RequestAbandoned(CallId("r2")) << [do.Answer(CallId("q1")), grant("r4", 2, "a", 1)]
+    assert [told[1] for told in policy.told if isinstance(told, tuple) and told[0] == "arrived"] == [
+        "r1",
+        "r2",
+        "r3",
+        "r4",
+    ]
+
+
 def test_a_reload_tells_the_new_policy_of_those_who_leave() -> None:
     play = Play(rules_for("a", "b", policy=Youngest()))
     asking(play, "r1", "a", "x")
