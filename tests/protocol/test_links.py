@@ -19,7 +19,7 @@ from protocol.control_link import open_control
 from protocol.errors import ConversationEnded, LocalProtocolError, PeerError
 from protocol.events_link import EventPublisher, Gap, follow_log
 from protocol.ids import CallId, ModelId, Refusal, WorkerId, lease_id
-from protocol.reports import outcomes
+from protocol.reports import MOST_ROWS, outcomes
 from protocol.worker_hub import WorkerHub
 from protocol.worker_link import AcquireRefused, WorkerLink
 from protocol.zmq_trio import dealer
@@ -186,11 +186,12 @@ async def test_a_refusal_carries_its_reason(directory: Path) -> None:
 
 async def test_reports_go_out_in_batches(directory: Path) -> None:
     async with conversation(directory) as (desk, link):
-        for number in range(1100):
+        for number in range(MOST_ROWS + 100):
             link.report(wire.Outcome(lease=None, model=None, caller="", path="", status=number))
-        await desk.wait_seen(lambda message: isinstance(message, wire.Report) and outcomes(message)[-1].status == 1099)
+        last = MOST_ROWS + 99
+        await desk.wait_seen(lambda message: isinstance(message, wire.Report) and outcomes(message)[-1].status == last)
         reports = [message for message in desk.seen if isinstance(message, wire.Report)]
-        assert [report.count for report in reports] == [1000, 100]
+        assert [report.count for report in reports] == [MOST_ROWS, 100]
 
 
 async def test_a_peer_that_stops_reading_is_a_fault(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
