@@ -3,6 +3,11 @@
 from collections.abc import Callable
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How fast examples are made depends on what else the machine does, and decides nothing.
+settings.register_profile("swapyard", suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("swapyard")
 
 SAW = "saw"
 
