@@ -46,6 +46,7 @@ ROUTINGS = [
         f"routing: {{scheduler: {{use: {name}, settings: {{{name}: {{priority: {{{SECRET}-alias: 3}}}}}}}}}}\n"
         for name in POLICIES
     ),
+    f"routing: {{scheduler: {{use: window, settings: {{window: {{weights: {{{SECRET}-caller: 3}}}}}}}}}}\n",
     f"groups: {{{SECRET}-chat: {{swap: false, members: [{SECRET}-chat, {SECRET}-embed]}}}}\n",
     f"matrix: {{vars: {{x{SECRET}: {SECRET}-chat}}, "
     f"sets: {{{SECRET}-chat: 'x{SECRET} & {SECRET}-embed', two: '+{SECRET}-chat | {SECRET}-image'}}}}\n",
