@@ -1,7 +1,7 @@
 """What the scheduler reads of a configuration, as plain values under the keys of the file.
 
 ``load_text`` of it, as JSON, gives the same rules again: recordings carry it, and the simulator changes it. Nothing
-that starts a model is in it: no command, no environment, no address, no key. Called by ``supervisor/recorder.py``.
+that starts a model is in it: no command, no environment, no address, no key. Called by ``supervisor/recording/``.
 """
 
 from typing import Any

@@ -3,7 +3,7 @@
 The first line is ``Begun``, each further one an event (``Happened``), the last one ``Ended``, unless the supervisor was
 killed. Events and effects have the names and fields of the scheduler's own vocabulary, which this file does not know.
 Compatible by rule: a field is only ever added, with a default; ``VERSION`` rises when an older reader would understand
-something wrong. Written by ``supervisor/recorder.py``, read by ``tools/simulate/``.
+something wrong. Written by ``supervisor/recording/recorder.py``, read by ``tools/simulate/``.
 """
 
 from collections.abc import Iterator

@@ -37,7 +37,7 @@ class Loop:
         self._sleep: trio.CancelScope | None = None
         self.perform: Callable[[Effect], None] = _nobody
         self.record: Record | None = None
-        """Set while a recording is under way (``recorder.py``)."""
+        """Set while a recording is under way (``recording/recorder.py``)."""
 
     def post(self, event: Event) -> None:
         """Hand over an event; from any synchronous code on the trio thread."""

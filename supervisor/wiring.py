@@ -31,7 +31,7 @@ from supervisor.options import Options
 from supervisor.perform import Performer
 from supervisor.processes import Processes
 from supervisor.questions import Questions
-from supervisor.recorder import Recorder
+from supervisor.recording.recorder import Recorder
 from supervisor.reload import Reload
 from supervisor.scheduler import explain, invariants
 from supervisor.scheduler.board import Board

@@ -23,7 +23,7 @@ from protocol.ids import CallId, ModelId, WorkerId
 from protocol.recording import Recording
 from supervisor.loop import Loop
 from supervisor.questions import Questions
-from supervisor.recorder import MOST_BEHIND, Recorder
+from supervisor.recording.recorder import MOST_BEHIND, Recorder
 from supervisor.scheduler import effects as do
 from supervisor.scheduler import events as ev
 from supervisor.scheduler.configured import rules_of

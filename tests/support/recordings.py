@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from protocol.recording import Ended, encode
-from supervisor.recorded_lines import beginning, happening
+from supervisor.recording.lines import beginning, happening
+from supervisor.recording.veil import Veil
 from supervisor.scheduler.core import Core
 from supervisor.scheduler.effects import Effect
 from supervisor.scheduler.events import Event
-from supervisor.veil import Veil
 
 
 class Tape:

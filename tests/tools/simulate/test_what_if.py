@@ -9,9 +9,9 @@ import pytest
 
 from config.check import load_text
 from config.scheduling import scheduling
+from supervisor.recording.veil import Veil
 from supervisor.scheduler import events as ev
 from supervisor.scheduler.configured import rules_of
-from supervisor.veil import Veil
 from tests.support.recordings import Tape
 from tools.simulate.command import main
 from tools.simulate.what_if import answer

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from protocol.recording import Begun, Happened, encode
+from supervisor.recording.veil import Veil
 from supervisor.scheduler.effects import Effect
 from supervisor.scheduler.events import Event, RulesChanged, Snapshot
-from supervisor.veil import Veil
 
 
 def beginning(

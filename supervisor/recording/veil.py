@@ -2,7 +2,7 @@
 
 The same name is the same hash within one recording and another one in the next: the key is random, and only here.
 Texts are left out as a whole, because they are made of names. What parts of third parties keep is hidden as far as it
-names models, or callers who wait or stand in a mapping that ours use, too. Called by ``recorded_lines.py``.
+names models, or callers who wait or stand in a mapping that ours use, too. Called by ``lines.py``.
 """
 
 import re

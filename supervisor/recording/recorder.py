@@ -19,11 +19,12 @@ import trio
 
 from protocol.control import Failed, Record, RecordReply, Reply
 from protocol.recording import LONGEST_LINE, Ended, encode
-from supervisor import clock, private_file
-from supervisor.recorded_lines import beginning, happening
+from supervisor import clock
+from supervisor.recording import private_file
+from supervisor.recording.lines import beginning, happening
+from supervisor.recording.veil import Veil
 from supervisor.scheduler.effects import Effect
 from supervisor.scheduler.events import Event, Snapshot
-from supervisor.veil import Veil
 
 log = logging.getLogger("swapyard.record")
 
