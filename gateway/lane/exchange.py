@@ -58,8 +58,9 @@ class Exchange:
     """``head`` and ``body`` as they came; the body is kept until the answer begins, for one more try."""
 
     __slots__ = (
-        "_answer", "_answer_by", "_body", "_call", "_client", "_closes", "_guarded", "_head", "_head_sent", "_held",
-        "_lane", "_peek", "_phase", "_pool", "_raw", "_received", "_record", "_retried", "_sent", "_sound", "_up",
+        "_answer", "_answer_by", "_body", "_call", "_caller", "_client", "_closes", "_guarded", "_head", "_head_sent",
+        "_held", "_lane", "_peek", "_phase", "_pool", "_raw", "_received", "_record", "_retried", "_sent", "_sound",
+        "_up",
     )  # fmt: skip
 
     def __init__(self, lane: "Lane", client: Side, head: RequestHead, body: bytes) -> None:
@@ -69,6 +70,7 @@ class Exchange:
         self._raw = self._body = body
         self._phase = _QUEUED
         self._guarded = False
+        self._caller = ""
         self._record = Record(begun=lane.reactor.now, bytes_in=len(body))
         self._peek: Peek | None = None
         self._answer_by = math.inf
@@ -95,6 +97,7 @@ class Exchange:
             self._guarded = bool(catalogue.key_digests)
             if self._guarded and not head.allowed(catalogue):
                 raise refuse(Situation.BAD_KEY, "a valid API key is needed")
+            self._caller = head.caller(self._client.peer, keys=self._guarded, trusted=index.trusted)
             limit = patience(head.patience) if head.patience else None
             found = self._peek = peek(raw)
             asked = asked_name(found)
@@ -117,14 +120,11 @@ class Exchange:
         left = None if limit is None else max(0.0, limit - waited)
         self._comment_later()
         try:
-            self._call = self._lane.book.request(asked, caller=self._caller(), deadline_in=left, done=self._asked)
+            self._call = self._lane.book.request(asked, caller=self._caller, deadline_in=left, done=self._asked)
         except AcquireRefused as refused:
             self._tell(Refused(refused.refusal, refused.text, retry_after=refused.retry_after))
         except ConversationEnded:
             self._alone()
-
-    def _caller(self) -> str:
-        return self._head.caller(self._client.peer, keys=self._guarded, trusted=self._lane.index.trusted)
 
     def _asked(self, answer: Held | AcquireRefused | ConversationEnded) -> None:
         self._call = None
@@ -183,9 +183,8 @@ class Exchange:
         self._answer_by = self._lane.reactor.now + limit if limit else math.inf
         self._comment_later()
         head, body = self._head, self._body
-        peer = self._client.peer.encode("latin-1")
-        lines = head.upward(peer=peer, length=len(body), keep_credentials=not self._guarded)
-        up.send(b"POST %b%b HTTP/1.1%b" % (self._pool.base, head.route.forward_as.encode(), lines), body)
+        peer, length = self._client.peer, len(body)
+        up.send(head.upward(base=self._pool.base, peer=peer, length=length, keep_credentials=not self._guarded), body)
 
     # -------------------------------------------------------------- the way down
 
@@ -395,7 +394,7 @@ class Exchange:
         sent = self._sent if answer is None else answer.passed
         if held is not None:
             tokens = answer.tokens() if answer is not None else Tokens()
-            path, caller = self._head.route.forward_as, self._caller()
+            path, caller = self._head.route.forward_as, self._caller
             lane.report(self._record.outcome(held, caller=caller, path=path, bytes_out=sent, tokens=tokens))
         record = self._record
         lane.access.add(self._client.peer, self._head.line, record.status, sent, monotonic() - record.begun)

@@ -66,7 +66,8 @@ class RequestHead(Form):
         self._allowed_by: Catalogue | None = None
         self._called: tuple[str, bool, tuple[Network, ...], str] | None = None
         """What ``caller`` was asked last, and its answer."""
-        self._up: dict[bool, bytes] = {}
+        self._up: tuple[bytes, str, bool, bytes] | None = None
+        """The same of ``upward``."""
         self.line = before[: before.find(b" HTTP/")].decode("latin-1")
         self.route = route
         self.close = close
@@ -111,22 +112,25 @@ class RequestHead(Form):
             known = self._called = (peer, keys, trusted, caller)
         return known[3]
 
-    def upward(self, *, peer: bytes, length: int, keep_credentials: bool) -> bytes:
-        """The header lines for the model server, each with the line end before it, and the empty line."""
-        lines = self._up.get(keep_credentials)
-        if lines is None:
-            lines = self._up[keep_credentials] = self._lines_up(keep_credentials=keep_credentials)
-        return b"%b%b\r\ncontent-length: %d\r\n\r\n" % (lines, peer, length)
+    def upward(self, *, base: bytes, peer: str, length: int, keep_credentials: bool) -> bytes:
+        """The head for the model server, with the empty line. ``base``: what stands before its paths; ``peer``: the
+        client's address."""
+        known = self._up
+        if known is None or known[0] != base or known[1] != peer or known[2] is not keep_credentials:
+            text = self._before_length(base, peer, keep_credentials=keep_credentials)
+            known = self._up = (base, peer, keep_credentials, text)
+        return b"%b%d\r\n\r\n" % (known[3], length)
 
-    def _lines_up(self, *, keep_credentials: bool) -> bytes:
-        """As they go up, to where the client's address stands."""
+    def _before_length(self, base: bytes, peer: str, *, keep_credentials: bool) -> bytes:
+        """The head as it goes up, to where the length of the body stands."""
         text = self.filled(0)
         text = text[text.find(b"\r\n") : -len(END)]
         low = text.lower() + b"\r\n"
         lines = (_UPWARD if keep_credentials else _UPWARD_SECRET).sub(b"", text)
         lines = without_named(lines, values(low, b"connection"))
-        before = [*values(low, b"x-forwarded-for"), b""]
-        return lines + b"\r\nx-forwarded-for: " + b", ".join(before)
+        addresses = b", ".join([*values(low, b"x-forwarded-for"), peer.encode("latin-1")])
+        target = base + self.route.forward_as.encode()
+        return b"POST %b HTTP/1.1%b\r\nx-forwarded-for: %b\r\ncontent-length: " % (target, lines, addresses)
 
 
 class RequestHeads:

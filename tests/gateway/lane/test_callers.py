@@ -20,8 +20,8 @@ async def callers(*requests: bytes, keys: tuple[bytes, ...] = (), trusted: tuple
     async with lane(keys=keys, trusted=trusted) as it, await it.raw() as stream:
         it.link.parkable = False
         assert set(await statuses(stream, *requests)) == {200}
-        assert [row.caller for row in it.link.rows] == it.link.callers, "and is told with the outcome"
-        return it.link.callers
+    assert [row.caller for row in it.link.rows] == it.link.callers
+    return it.link.callers
 
 
 @pytest.mark.usefixtures("both_ways")

@@ -54,13 +54,18 @@ def test_an_ordinary_head_goes_up_as_it_came_but_for_what_must_not() -> None:
     assert this.value(b"accept") == "*/*"
     assert this.allowed(catalogue_with(b"k"))
     assert not this.allowed(catalogue_with(b"other"))
-    with_key = this.upward(peer=b"1.2.3.4", length=7, keep_credentials=True)
+    with_key = this.upward(base=b"/base", peer="1.2.3.4", length=7, keep_credentials=True)
     assert with_key == (
+        b"POST /base/v1/chat/completions HTTP/1.1"
         b"\r\nHost: x\r\nX-Thing: 1\r\nAuthorization: Bearer k\r\nAccept: */*"
         b"\r\nx-forwarded-for: 10.0.0.1, 1.2.3.4\r\ncontent-length: 7\r\n\r\n"
     )
-    without = this.upward(peer=b"1.2.3.4", length=7, keep_credentials=False)
+    without = this.upward(base=b"/base", peer="1.2.3.4", length=7, keep_credentials=False)
     assert without == with_key.replace(b"\r\nAuthorization: Bearer k", b"")
+    elsewhere = this.upward(base=b"", peer="1.2.3.4", length=7, keep_credentials=False)
+    assert elsewhere == without.replace(b"/base", b"")
+    other = this.upward(base=b"", peer="5.6.7.8", length=123, keep_credentials=False)
+    assert other == elsewhere.replace(b"1.2.3.4", b"5.6.7.8").replace(b": 7\r", b": 123\r")
 
 
 @pytest.mark.parametrize(
@@ -91,13 +96,13 @@ def test_what_clients_say_of_the_connection_is_understood() -> None:
     closing = like(head(b"CONNECTION: Close"))
     asking = like(head(b"Expect: 100-Continue"))
     assert (closing.close, closing.expects, asking.close, asking.expects) == (True, False, False, True)
-    assert b"xpect" not in asking.upward(peer=b"p", length=2, keep_credentials=True)
+    assert b"xpect" not in asking.upward(base=b"", peer="p", length=2, keep_credentials=True)
 
 
 def test_nobody_gets_rid_of_framing_by_naming_it_in_connection() -> None:
     found = like(head(b"Connection: host, content-length, x-forwarded-for, .*"))
-    assert found.upward(peer=b"p", length=2, keep_credentials=True) == (
-        b"\r\nHost: x\r\nx-forwarded-for: p\r\ncontent-length: 2\r\n\r\n"
+    assert found.upward(base=b"", peer="p", length=2, keep_credentials=True) == (
+        b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nx-forwarded-for: p\r\ncontent-length: 2\r\n\r\n"
     )
 
 
