@@ -21,6 +21,8 @@ MOST_LANES = 12
 """Lanes of one policy; models that started most often go first."""
 MOST_POINTS = 50_000
 """Waits of one policy in the picture; of more, every n-th."""
+EDGE = 0.6
+"""Points."""
 COLOURS = {
     "starting": "#e69f00",
     "ready": "#cfe8cf",
@@ -109,7 +111,10 @@ def _draw_lanes(panel: "Axes", run: Run, lanes: Sequence[tuple[str, Lane]], long
         bottom = float(len(lanes) - number)
         for kind, colour in COLOURS.items():
             spans = [(since, lasts) for found, since, lasts in lane.spans(ended) if found == kind]
-            panel.broken_barh(spans, (bottom - 0.4, 0.38), facecolors=colour, linewidth=0)
+            # With an edge, what takes less than a pixel is seen, too; of a short visit, that it served.
+            above = 2 if kind == "serving" else 1
+            where = (bottom - 0.4, 0.38)
+            panel.broken_barh(spans, where, facecolors=colour, edgecolors=colour, linewidth=EDGE, zorder=above)
         times = [since for since, _ in lane.queue] + [ended]
         heights = [0.48 * count / longest for _, count in lane.queue]
         heights.append(heights[-1] if heights else 0.0)
