@@ -17,10 +17,11 @@ from tests.support.random_trouble import world_for
 from tests.support.random_world import World
 
 SHORT_STEPS, LONG_STEPS = 5_000, 200_000
-MOST_ROUNDS = 8
-"""Of the short form, until every class has occurred; each round has a seed of its own, the same in every run."""
+MOST_ROUNDS = 32
+"""Of the short form, until there are enough steps and every class has occurred; each has a seed of its own, the same
+in every run."""
 SHORT = settings(
-    max_examples=100,
+    max_examples=25,
     stateful_step_count=60,
     deadline=None,
     database=None,
