@@ -71,6 +71,9 @@ class Record:
 
     begun: float = field(default_factory=time.monotonic)
     granted: float = 0.0
+    loading: float = 0.0
+    """Seconds of the wait for the grant in which its model was started for it."""
+    ended: float = 0.0
     first_byte: float = 0.0
     model: CatalogueModel | None = None
     bytes_in: int = 0
@@ -78,8 +81,8 @@ class Record:
     error: str = ""
 
     def outcome(self, held: Held, *, caller: str, path: str, bytes_out: int, tokens: Tokens) -> Outcome:
-        """How it ended, now, for the supervisor."""
-        now, granted = time.monotonic(), self.granted
+        """How it ended, for the supervisor."""
+        begun, granted, ended = self.begun, self.granted, self.ended
         return Outcome(
             lease=held.lease,
             model=held.model,
@@ -89,13 +92,13 @@ class Record:
             path=path,
             status=self.status,
             error=self.error,
-            ended=int(now * 1e9),
+            ended=int(ended * 1e9),
             bytes_in=self.bytes_in,
             bytes_out=bytes_out,
-            queued=max(0.0, granted - self.begun - held.loading),
-            loading=held.loading,
+            queued=max(0.0, granted - begun - self.loading),
+            loading=self.loading,
             first_byte=max(0.0, self.first_byte - granted),
-            total=now - self.begun,
+            total=ended - begun,
             input_tokens=tokens.input,
             output_tokens=tokens.output,
             cached_tokens=tokens.cached,

@@ -202,6 +202,7 @@ class _Job:
         finally:
             if self.held is not None:
                 self.relay.leases.give_back(self.held, reusable=self.sound)
+                self.record.ended = time.monotonic()
                 self.relay.supervisor.report(self._outcome(self.held))
 
     def _time_left(self) -> float | None:
@@ -221,6 +222,7 @@ class _Job:
             raise refuse(Situation.SUPERVISOR_GONE, "swapyard is restarting; try again", 1.0) from None
         self.held.on_cut = scope.cancel
         self.record.granted = time.monotonic()
+        self.record.loading = self.held.loading
 
     def _caller(self) -> str:
         index = self.relay.index

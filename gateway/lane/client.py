@@ -63,6 +63,12 @@ class Client(Connection):
             return True
         return len(self._buffer) > MOST_PIPELINED
 
+    def _kept(self) -> None:
+        if self._exchange is not None:
+            self._exchange.hold()
+        elif self.mode is _IDLE:
+            self._wait_taken()
+
     def _is_in_body(self) -> bool:
         return self.mode is _HANDED and self._stream is not None and not self._stream.complete
 
@@ -190,14 +196,17 @@ class Client(Connection):
     def _idle(self) -> None:
         self.limit_time(self._lane.limits.idle)
         if self._out.waiting:
-            # Whoever does not read his answers gets no further ones.
-            self.mode = _BUSY
-            self._out.when_sent(self._answers_taken)
+            self._wait_taken()
             return
         self.mode = _IDLE
         self._scanned = 0
         if self._buffer or self._unread:
             self._lane.reactor.soon(self._next)
+
+    def _wait_taken(self) -> None:
+        """Whoever does not read his answers gets no further ones."""
+        self.mode = _BUSY
+        self._out.when_sent(self._answers_taken)
 
     def _answers_taken(self) -> None:
         """The client has read what was kept for it, or has gone."""

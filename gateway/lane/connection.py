@@ -48,7 +48,6 @@ class Connection:
 
     __slots__ = (
         "_buffer", "_closing", "_hung_up", "_lane", "_out", "_recv", "_sock", "_unread", "deadline", "mode", "peer",
-        "send", "when_sent",
     )  # fmt: skip
 
     def __init__(
@@ -67,9 +66,7 @@ class Connection:
         self.mode = _IDLE
         self.deadline = lane.reactor.now + lane.limits.idle
         self._buffer = bytearray()
-        out = self._out = Outbox(sock) if out is None else out
-        self.send = out.send
-        self.when_sent = out.when_sent
+        self._out = Outbox(sock) if out is None else out
         self._closing = False
         self._hung_up = False
         self._unread = False
@@ -82,6 +79,10 @@ class Connection:
 
     def _is_full(self) -> bool:
         """Is so much waiting that the rest has to stay in the kernel? Not asked while IDLE."""
+        raise NotImplementedError
+
+    def _kept(self) -> None:
+        """The client does not take all that it was sent."""
         raise NotImplementedError
 
     def _is_in_body(self) -> bool:
@@ -140,6 +141,23 @@ class Connection:
         if seconds < HORIZON:
             self._lane.wheel.sooner(self)
 
+    # -------------------------------------------------------------- what is sent
+
+    def send(self, data: bytes) -> bool:
+        """Send at the end of this turn, or keep; False as long as something is kept."""
+        if self._out.add(data):
+            self._lane.reactor.at_end(self._push)
+        return not self._out.waiting
+
+    def when_sent(self, call: Callable[[], None]) -> None:
+        """Call once nothing is kept any more."""
+        self._out.when_sent(call)
+
+    def _push(self) -> None:
+        self._out.push()
+        if self._out.waiting:
+            self._kept()
+
     # -------------------------------------------------------------- ends
 
     def close_when_sent(self) -> None:
@@ -147,6 +165,7 @@ class Connection:
         self._closing = True
         if self.mode is _CLOSED:
             return
+        self._out.push()
         if self._out.waiting:
             self.limit_time(self._lane.limits.idle)
         else:
@@ -166,6 +185,7 @@ class Connection:
         self.mode = _LINGER
         self._closing = False
         self._buffer.clear()
+        self._out.push()
         try:
             self._sock.shutdown(socket.SHUT_WR)
         except OSError:
@@ -185,9 +205,10 @@ class Connection:
             self.gone()
 
     def close(self) -> None:
-        """At once; more than once does nothing."""
+        """At once, behind what this turn sent; more than once does nothing."""
         if self.mode is not _CLOSED:
             self.mode = _CLOSED
+            self._out.push()
             self._buffer.clear()
             self._lane.closed(self, self._sock)
             self._out.drop()

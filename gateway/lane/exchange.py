@@ -6,9 +6,9 @@
     start ── a lease is parked, a connection idle ──▶ WAITING
 
 What one read of the model server brought is one write to the client, in the server's own framing. The lease goes
-back, and the outcome is told, in one place (``_end``), whatever ended the exchange. Errors are those of
-``gateway/refusals.py``; after the head they are events, or a connection that breaks. Called by ``client.py``;
-its upstream is ``upstream.py``, its lease ``gateway/leases.py``.
+back in one place (``_end``), whatever ended the exchange; the outcome is told when the turn's answers are on their
+way. Errors are those of ``gateway/refusals.py``; after the head they are events, or a connection that breaks. Called
+by ``client.py``; its upstream is ``upstream.py``, its lease ``gateway/leases.py``.
 """
 
 import math
@@ -142,7 +142,9 @@ class Exchange:
     def _leased(self, held: Held) -> None:
         self._held = held
         held.on_cut = self._cut
-        self._record.granted = monotonic()
+        record = self._record
+        record.granted = monotonic()
+        record.loading = held.loading
         self._pool = self._lane.pools.find(held.model, held.generation, held.upstream)
         if self._pool is None:
             self._lane.detours.add(held.model)
@@ -246,11 +248,17 @@ class Exchange:
         if answer.failure is not None:
             self._fail(answer.failure)
             return
-        if piece and not self._client.send(piece) and self._up is not None and not answer.done:
-            self._up.paused = True
-            self._client.when_sent(self._resume)
+        if piece and not self._client.send(piece):
+            self.hold()
         if answer.done:
             self._complete(answer)
+
+    def hold(self) -> None:
+        """The client does not take what it was sent: until it does, nothing more is read for it."""
+        up = self._up
+        if up is not None and self._phase is _RELAYING and not up.paused:
+            up.paused = True
+            self._client.when_sent(self._resume)
 
     def _resume(self) -> None:
         if self._up is not None and self._phase is _RELAYING:
@@ -377,7 +385,7 @@ class Exchange:
             up.close()
 
     def _end(self) -> None:
-        """The one end: the lease goes back, the question is withdrawn, the outcome is told."""
+        """The one end: the lease goes back, the question is withdrawn, the outcome will be told."""
         if self._phase is _OVER:
             return
         self._phase = _OVER
@@ -387,14 +395,17 @@ class Exchange:
             lane.book.cancel(self._call)
             self._call = None
         if held is not None:
-            self._held = None
             held.on_cut = None
             lane.book.give_back(held, reusable=self._sound)
-        answer = self._answer
+        self._record.ended = monotonic()
+        lane.reactor.at_last(self._note)
+
+    def _note(self) -> None:
+        """How it ended, for the supervisor and the log. The lease may be another exchange's by now."""
+        lane, record, held, answer = self._lane, self._record, self._held, self._answer
         sent = self._sent if answer is None else answer.passed
         if held is not None:
             tokens = answer.tokens() if answer is not None else Tokens()
             path, caller = self._head.route.forward_as, self._caller
-            lane.report(self._record.outcome(held, caller=caller, path=path, bytes_out=sent, tokens=tokens))
-        record = self._record
-        lane.access.add(self._client.peer, self._head.line, record.status, sent, monotonic() - record.begun)
+            lane.report(record.outcome(held, caller=caller, path=path, bytes_out=sent, tokens=tokens))
+        lane.access.add(self._client.peer, self._head.line, record.status, sent, record.ended - record.begun)

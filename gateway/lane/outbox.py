@@ -1,43 +1,66 @@
-"""What goes out to one client: sent at once if it takes it, kept in order if it does not.
+"""What goes out to one client: sent at the end of a turn if it takes it, kept in order if it does not.
 
-Whoever sends is told when something is kept, and has to wait until it is sent; so what is kept is bounded by what
-one turn reads. Used by ``client.py``, for the lane's answers and hypercorn's alike.
+``waiting`` says whether something is kept; then whoever sends has to wait until it is sent. So what is kept is bounded
+by what one turn reads. Owned by ``connection.py``, for the lane's answers and hypercorn's alike.
 """
 
 import socket
 from collections import deque
 from collections.abc import Callable
 
+MOST_JOINED = 64 * 1024
+"""Bytes of one turn that are put together for one ``send``."""
+
 
 class Outbox:
-    """``waiting``: bytes that are kept."""
+    """``waiting``: bytes that the client did not take."""
 
-    __slots__ = ("_kept", "_sock", "_then", "waiting")
+    __slots__ = ("_fresh", "_kept", "_sock", "_then", "waiting")
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
-        self._kept: deque[bytes | memoryview] = deque()
+        self._fresh = b""
+        self._kept: deque[bytes | memoryview] | None = None
         self._then: list[Callable[[], None]] = []
         self.waiting = 0
 
-    def send(self, data: bytes) -> bool:
-        """Send, or keep what the client does not take yet; False as long as something is kept."""
-        if self._kept:
+    def add(self, data: bytes) -> bool:
+        """Take something to send. True: the first since the last ``push``, which has to be called."""
+        if self._kept is not None:
             self._keep(data)
             return False
+        if not self._fresh:
+            self._fresh = data
+            return True
+        if len(self._fresh) < MOST_JOINED:
+            self._fresh += data
+            return False
+        self.push()
+        if self._kept is None:
+            self._fresh = data
+        else:
+            self._keep(data)
+        return False
+
+    def push(self) -> None:
+        """Send what was taken since the last time; what the client does not take is kept."""
+        data = self._fresh
+        if not data:
+            return
+        self._fresh = b""
         try:
             sent = self._sock.send(data)
         except BlockingIOError:
             sent = 0
         except OSError:
             # The reactor tells of its end; until then nobody takes anything.
-            return True
-        if sent == len(data):
-            return True
-        self._keep(memoryview(data)[sent:])
-        return False
+            return
+        if sent < len(data):
+            self._keep(memoryview(data)[sent:])
 
     def _keep(self, data: bytes | memoryview) -> None:
+        if self._kept is None:
+            self._kept = deque()
         self._kept.append(data)
         self.waiting += len(data)
 
@@ -65,11 +88,13 @@ class Outbox:
 
     def drop(self) -> None:
         """Nothing will be sent any more."""
-        self._kept.clear()
+        self._fresh = b""
         self.waiting = 0
         self._tell()
 
     def _tell(self) -> None:
+        """Nothing is kept any more."""
+        self._kept = None
         calls, self._then = self._then, []
         for call in calls:
             call()

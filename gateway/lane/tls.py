@@ -134,18 +134,17 @@ class SealedOutbox(Outbox):
         super().__init__(sock)
         self._session = session
 
-    def send(self, data: bytes) -> bool:
+    def add(self, data: bytes) -> bool:
         """As ``Outbox`` says."""
         try:
-            sealed = self._session.sealed(data)
+            return self.add_as_it_is(self._session.sealed(data))
         except OSError:
             # The reactor tells of its end; until then nobody takes anything.
-            return True
-        return super().send(sealed)
+            return False
 
-    def send_as_it_is(self, data: bytes) -> bool:
+    def add_as_it_is(self, data: bytes) -> bool:
         """What TLS has to say itself."""
-        return super().send(data) if data else not self.waiting
+        return bool(data) and super().add(data)
 
 
 class TlsClient(Client):
@@ -213,7 +212,7 @@ class TlsClient(Client):
                 self._came += len(data)
                 if not data or self._came > MOST_HANDSHAKE:
                     raise Broken
-                self._outbox.send_as_it_is(session.shake(data))
+                self._say(session.shake(data))
             except BlockingIOError:
                 return False
             except OSError as error:
@@ -230,20 +229,25 @@ class TlsClient(Client):
         if isinstance(error, ssl.SSLError) and error.reason == "HTTP_REQUEST":
             self.mode = Mode.BUSY
             self._unread = True
-            self._outbox.send_as_it_is(USE_HTTPS.answer(close=True)[0])
+            self._say(USE_HTTPS.answer(close=True)[0])
             self.close_when_sent()
             return
-        self._outbox.send_as_it_is(self._session.outgoing())
+        self._say(self._session.outgoing())
         self.gone()
+
+    def _say(self, data: bytes) -> None:
+        """Send what TLS has to say itself."""
+        if self._outbox.add_as_it_is(data):
+            self._lane.reactor.at_end(self._push)
 
     def _finish(self) -> None:
         """As ``Client`` says. Without the farewell a client could not tell a clean end from one that somebody else
         made; a kernel that does not take it after all else is no reason to wait."""
-        self._outbox.send_as_it_is(self._session.farewell())
+        self._say(self._session.farewell())
         super()._finish()
 
     def expire(self) -> None:
         """As ``Client`` says."""
         if self.mode is Mode.IDLE and not self._buffer:
-            self._outbox.send_as_it_is(self._session.farewell())
+            self._say(self._session.farewell())
         super().expire()

@@ -289,3 +289,26 @@ def test_as_a_guest_trio_waits_for_nothing_while_the_reactor_does_not_rest() -> 
         await main(reactor)
 
     run_as_guest(limited(watched))
+
+
+# ------------------------------------------------------------------ one turn
+
+
+def test_what_is_asked_for_the_end_of_a_turn_comes_behind_its_handlers_and_outside_at_once() -> None:
+    reactor = Reactor()
+    order: list[str] = []
+
+    def handler(name: str) -> None:
+        reactor.at_last(lambda: order.append(f"noted {name}"))
+        reactor.at_end(lambda: reactor.at_end(lambda: order.append(f"sent {name}")))
+        order.append(name)
+
+    reactor.soon(lambda: handler("a"))
+    reactor.soon(lambda: handler("b"))
+    reactor.turn()
+    assert order == ["a", "b", "sent a", "sent b", "noted a", "noted b"]
+    reactor.turn()
+    reactor.at_last(lambda: order.append("noted"))
+    reactor.at_end(lambda: order.append("sent"))
+    assert order[6:] == ["noted", "sent"]
+    reactor.aclose()

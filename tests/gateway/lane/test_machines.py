@@ -6,6 +6,7 @@ No trio and no kernel: each step is one event, and after each the states are loo
 import errno
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from gateway.lane.client import Client
 from gateway.lane.connection import LINGER, Mode
 from gateway.lane.exchange import Phase
 from gateway.lane.lane import Lane
+from gateway.lane.outbox import MOST_JOINED, Outbox
 from gateway.lane.reactor import HUNG_UP, READABLE, WRITABLE, Reactor
 from gateway.lane.upstream import IDLE, JOINED
 from gateway.leases import LeaseBook
@@ -107,6 +109,9 @@ class ByHand(Reactor):
         self.asked: list[Callable[[], object]] = []
         self.opened: list[Script] = []
         self.no_descriptors = False
+        self._at_end: list[Callable[[], object]] = []
+        self._last: list[Callable[[], object]] = []
+        self._turning = False
 
     def open(self, family: int) -> Any:
         if self.no_descriptors:
@@ -115,7 +120,7 @@ class ByHand(Reactor):
         return self.opened[-1]
 
     def add(self, sock: Any, ready: Callable[[int], None]) -> None:
-        self.watched[sock] = ready
+        self.watched[sock] = lambda mask: self._turn(partial(ready, mask))
 
     def close(self, sock: Any) -> None:
         del self.watched[sock]
@@ -127,12 +132,20 @@ class ByHand(Reactor):
     def in_a_moment(self, call: Callable[[], object]) -> None:
         self.asked.append(call)
 
+    def _turn(self, work: Callable[[], object]) -> None:
+        if self._turning:
+            work()
+            return
+        self._turning = True
+        work()
+        self._end_turn()
+
     def turn_all(self) -> None:
         """Until nobody asks for anything more."""
         for _ in range(1000):
             if not self.asked:
                 return
-            self.asked.pop(0)()
+            self._turn(self.asked.pop(0))
         raise AssertionError("it never comes to rest")
 
 
@@ -155,7 +168,7 @@ class Link:
     def release(self, lease: LeaseId, last_used: int | None = None) -> None:
         self.released.append(lease)
 
-    def grant(self, *, parkable: bool = False, upstream: str = "http://127.0.0.1:1") -> LeaseId:
+    def grant(self, *, parkable: bool = False, upstream: str = "http://127.0.0.1:1", loading: float = 0.0) -> LeaseId:
         ((call, done),) = self.calls.items()
         del self.calls[call]
         self.granted += 1
@@ -163,7 +176,7 @@ class Link:
         done(
             Granted(
                 call=call, lease=lease, model=ModelId("m"), generation=1, upstream=upstream, effective_name="m",
-                parkable=parkable, revision=1,
+                parkable=parkable, revision=1, loading=loading,
             )
         )  # fmt: skip
         return lease
@@ -207,6 +220,10 @@ class World:
         if ready is not None:
             ready(mask)
         self.reactor.turn_all()
+
+    def in_one_turn(self, *events: Callable[[], None]) -> None:
+        """Things that happen between two looks at the kernel."""
+        self.reactor._turn(lambda: [event() for event in events])
 
     def says(self, sock: Script, *pieces: bytes) -> None:
         for piece in pieces:
@@ -279,6 +296,72 @@ def world() -> Iterator[World]:
 
 
 PHASES = ["BODY", "QUEUED", "CONNECTING", "WAITING", "RELAYING"]
+
+
+# ------------------------------------------------------------------ one turn
+
+
+def test_what_a_turn_sends_goes_out_at_its_end_and_the_outcome_is_told_behind_it(world: World) -> None:
+    world.to("WAITING", post(BODY))
+    told: list[bytes] = []
+    world.lane.report = lambda _: told.append(world.sock.took)
+    sent: list[bytes] = []
+    world.in_one_turn(partial(world.says, world.up, ANSWER), lambda: sent.append(world.sock.took))
+    assert (sent, told, world.sock.took) == ([b""], [ANSWER], ANSWER)
+
+
+def test_an_outcome_has_its_own_times_though_the_next_request_has_the_lease_already(world: World) -> None:
+    world.says(world.sock, post(BODY))
+    world.link.grant(parkable=True, loading=0.125)
+    world.event(world.up, WRITABLE)
+    world.in_one_turn(partial(world.says, world.up, ANSWER), partial(world.says, world.sock, post(BODY)))
+    assert world.state() == (Mode.BUSY, Phase.WAITING)
+    world.says(world.up, ANSWER)
+    assert [row.loading for row in world.rows] == [0.125, 0.0]
+
+
+def test_a_client_that_leaves_in_the_turn_of_its_answer_gets_it(world: World) -> None:
+    world.to("WAITING", post(BODY))
+    world.in_one_turn(partial(world.says, world.up, ANSWER), partial(world.ends, world.sock))
+    assert world.sock.took == ANSWER
+    world.check_over(closed=True)
+
+
+def test_what_came_in_the_turn_in_which_a_server_breaks_off_goes_out_before_the_reset(world: World) -> None:
+    world.to("WAITING")
+    piece = STREAM_HEAD + b"9\r\nabcd"
+    world.in_one_turn(partial(world.says, world.up, piece), partial(world.ends, world.up))
+    assert world.sock.took.endswith(b"9\r\nabcd")
+    assert world.sock.reset
+    world.check_over(closed=True)
+
+
+def test_a_request_that_is_cut_in_the_turn_in_which_it_was_to_be_sent_is_not_sent(world: World) -> None:
+    world.says(world.sock, post(BODY))
+    lease = world.link.grant(parkable=True)
+    world.event(world.up, WRITABLE)
+    world.says(world.up, ANSWER)
+    before = world.up.took
+    world.in_one_turn(partial(world.says, world.sock, post(BODY)), partial(world.book.cut, lease))
+    assert world.up.took == before
+    assert world.up.closed
+    world.check_over(closed=False)
+
+
+@pytest.mark.parametrize("room", [ALL, MOST_JOINED, 7, 0])
+def test_pieces_of_one_turn_stay_in_order_and_are_joined_up_to_a_bound(room: int) -> None:
+    sock = Script()
+    sock.room = room
+    outbox = Outbox(sock)  # type: ignore[arg-type]  # it looks like a socket
+    pieces = [bytes([number]) * 30_000 for number in range(8)]
+    assert [outbox.add(piece) for piece in pieces] == [True] + [False] * 7
+    assert len(outbox._fresh) < MOST_JOINED + 30_000
+    outbox.push()
+    assert outbox.waiting == 240_000 - len(sock.took)
+    assert outbox.waiting or room == ALL
+    sock.room = ALL
+    assert outbox.flush()
+    assert (sock.took, outbox.waiting) == (b"".join(pieces), 0)
 
 
 # ------------------------------------------------------------------ one request
