@@ -18,11 +18,11 @@ from collections.abc import Callable
 
 BUDGET = 32
 """Events, and continuations, of one turn."""
-TURN = 0.0005
+TURN = 0.00015
 """Seconds after which a turn leaves the rest of its work to the next one, but for what it has to send. Trio tasks are
 late by two turns: with 32 events and no such limit by 7 ms."""
-REST = 0.00005
-"""Seconds without any event after which the reactor counts as rested."""
+REST = 0.00002
+"""Seconds; what takes less is the question to the kernel, and no rest."""
 MOMENT = 0.001
 """Seconds; what epoll can wait for at least."""
 EDGES = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
@@ -36,7 +36,7 @@ Ready = Callable[[int], None]
 
 class Reactor:
     """One for each worker. ``now``: ``time.monotonic()`` at the beginning of the turn, and what all time limits are
-    measured by; ``rested``: when it last had nothing to do for ``REST``; ``turns``: how many so far."""
+    measured by; ``waited``: seconds that it has rested for want of work; ``turns``: how many so far."""
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
@@ -51,8 +51,8 @@ class Reactor:
         self._turning = False
         self._poke = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._poke, select.EPOLLIN)
-        self.now = self.rested = time.monotonic()
-        self._idle = math.inf
+        self.now = time.monotonic()
+        self.waited = 0.0
         self.turns = 0
 
     def fileno(self) -> int:
@@ -117,9 +117,8 @@ class Reactor:
             return 0.0 if self._later[0][0] <= self.now else MOMENT
         return math.inf
 
-    def turn(self, timeout: float | None = 0.0) -> bool:
-        """Do what is at hand, within the limits above; wait for it if ``timeout`` is None, not at all if it is 0.
-        Was there anything?"""
+    def turn(self, timeout: float = 0.0) -> bool:
+        """Do what is at hand, within the limits above; wait for it so many seconds at most. Was there anything?"""
         events = self._events
         if events:
             self.now = time.monotonic()
@@ -148,19 +147,15 @@ class Reactor:
                 self._closing.pop().close()
         return any_events or continued > 0
 
-    def _wait(self, timeout: float | None) -> list[tuple[int, int]]:
+    def _wait(self, timeout: float) -> list[tuple[int, int]]:
         """The next events, the last first."""
-        if timeout is None:
-            patience = self.patience
-            timeout = patience if patience < math.inf else None
-        self._idle = min(self._idle, time.monotonic())
-        events = self._epoll.poll(timeout, BUDGET)
-        self.now = time.monotonic()
-        if self.now - self._idle > REST:
-            self.rested = self.now
-        if events:
-            self._idle = math.inf
-            events.reverse()
+        begun = time.monotonic()
+        timeout = min(timeout, self.patience)
+        events = self._epoll.poll(timeout if timeout < math.inf else None, BUDGET)
+        self.now = now = time.monotonic()
+        if now - begun > REST:
+            self.waited += now - begun
+        events.reverse()
         return events
 
     def _tell(self, events: list[tuple[int, int]], until: float) -> None:

@@ -128,7 +128,7 @@ async def serve(reactor: Reactor, upstream: str, *files: str) -> None:
 
 if __name__ == "__main__":
     # Under valgrind time goes by fifty times as fast: trio's steps would come between any two requests.
-    driver.RESTLESS = math.inf
+    driver.IDLE_SHARE = -math.inf
     logging.basicConfig(level=logging.INFO)
     logging.getLogger("swapyard.http").setLevel(logging.WARNING)
     driver.run_as_guest(serve, *sys.argv[1:])
