@@ -192,9 +192,18 @@ class Exchange:
 
     def received(self, data: bytes) -> None:
         """As ``Asker`` says."""
-        if self._answer is not None:
-            self._relay(self._answer, data)
+        answer = self._answer
+        if answer is None:
+            self._look_for_head(data)
             return
+        try:
+            piece = answer.feed(data)
+        except NotChunked as error:
+            self._fail(f"the model server's answer is not HTTP: {error}")
+            return
+        self._pass(answer, piece)
+
+    def _look_for_head(self, data: bytes) -> None:
         assert self._pool is not None
         data = self._received + data if self._received else data
         try:
@@ -235,16 +244,8 @@ class Exchange:
         as_it_came = piece is body and head.down is None and not self._closes
         self._pass(answer, data if as_it_came else head.text(length, close=self._closes) + piece)
 
-    def _relay(self, answer: Answer, data: bytes) -> None:
-        """Pass on a piece of the body."""
-        try:
-            piece = answer.feed(data)
-        except NotChunked as error:
-            self._fail(f"the model server's answer is not HTTP: {error}")
-            return
-        self._pass(answer, piece)
-
     def _pass(self, answer: Answer, piece: bytes) -> None:
+        """Pass on a piece of the body."""
         if answer.failure is not None:
             self._fail(answer.failure)
             return

@@ -150,7 +150,8 @@ class Reactor:
     def _wait(self, timeout: float) -> list[tuple[int, int]]:
         """The next events, the last first."""
         begun = time.monotonic()
-        timeout = min(timeout, self.patience)
+        if self._soon or self._later:
+            timeout = min(timeout, self.patience)
         events = self._epoll.poll(timeout if timeout < math.inf else None, BUDGET)
         self.now = now = time.monotonic()
         if now - begun > REST:

@@ -90,10 +90,15 @@ class Upstream:
         if mask & READABLE:
             if mask & HUNG_UP:
                 self._ended = True
-            if self.paced:
-                self._read_paced()
-            else:
+            reactor = self._pool.reactor
+            if not self.paced:
                 self.read()
+            elif reactor.now >= self._next_read:
+                self._next_read = reactor.now + PACE
+                self.read()
+            elif self._next_read < math.inf:
+                self._next_read = math.inf
+                reactor.in_a_moment(self._read_late)
 
     def _connected(self) -> None:
         sock = self._sock
@@ -141,15 +146,6 @@ class Upstream:
             self._out = None
             return
         self._out = memoryview(out)[sent:] if sent < len(out) else None
-
-    def _read_paced(self) -> None:
-        reactor = self._pool.reactor
-        if reactor.now >= self._next_read:
-            self._next_read = reactor.now + PACE
-            self.read()
-        elif self._next_read < math.inf:
-            self._next_read = math.inf
-            reactor.in_a_moment(self._read_late)
 
     def _read_late(self) -> None:
         self._next_read = self._pool.reactor.now + PACE
