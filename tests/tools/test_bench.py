@@ -5,13 +5,14 @@ import os
 import shutil
 import subprocess  # noqa: TID251 (the benchmark is run as a developer runs it)
 import sys
+import time
 from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
 
-from tools.dev.bench import demands, http, results
+from tools.dev.bench import demands, http, procfs, results
 from tools.dev.bench.alone import EXCHANGES, LISTENING
 from tools.dev.bench.load import Load, drive
 from tools.dev.bench.place import Running, prepared
@@ -203,3 +204,25 @@ def test_every_demand_is_about_something_that_is_measured() -> None:
     for demand in demands.DEMANDS:
         assert demand.scenario in http.NAMES
         assert (demand.most is None) != (demand.least is None)
+
+
+def test_a_report_of_targets_that_did_not_start_says_only_that() -> None:
+    found = Results()
+    found.missing["unary-16", "go"] = "go is not installed"
+    assert "go: not measured: go is not installed" in report(found, 7)
+
+
+def test_what_a_target_still_has_to_do_is_waited_for_but_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = procfs.cpu([os.getpid()])
+    begun = time.process_time()
+    while time.process_time() - begun < 0.1:
+        pass
+    assert procfs.cpu([os.getpid()]) - before >= 0.05
+    monkeypatch.setattr(procfs, "REST", 0.01)
+    readings = iter([0.0, 0.01, 0.01, 0.02, 0.02, 0.02])
+    monkeypatch.setattr(procfs, "cpu", lambda _: next(readings))
+    assert procfs.wait_at_rest([1])
+    assert list(readings) == []
+    monkeypatch.setattr(procfs, "REST_WITHIN", 0.05)
+    monkeypatch.setattr(procfs, "cpu", lambda _: time.monotonic())
+    assert not procfs.wait_at_rest([1])

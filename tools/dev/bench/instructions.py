@@ -21,6 +21,9 @@ from tools.dev.bench.targets import certificate
 from tools.status_table import columns
 
 FEW, MANY = 300, 1300
+WITHIN = 600.0
+"""Seconds for each thing that the process has to say: under valgrind it takes a minute to start, on a busy machine
+several."""
 RUNS = 2
 NAMES = ("unary-1", "unary-16", "unary-64", "close-16", "tls-16", "tls-64", "body-200k", "answer-200k")
 _COLLECTED = re.compile(r"Collected : (\d+)")
@@ -66,11 +69,11 @@ def _counted(place: Place, scenario: Scenario, requests: int) -> tuple[int, int]
     files = certificate(place) if scenario.tls else ()
     command += map(str, files)
     with started(command, place.cores.proxy, folder / "log") as it:
-        port = said(it, LISTENING)
+        port = said(it, LISTENING, WITHIN)
         target = Running("alone", f"127.0.0.1:{port}", trusted=files[0] if files else None)
         drive(place, target, scenario.load, requests=requests)
         it.process.terminate()
-        exchanges = int(said(it, EXCHANGES))
+        exchanges = int(said(it, EXCHANGES, WITHIN))
         it.process.wait()
     return exchanges, _instructions(folder / "log")
 

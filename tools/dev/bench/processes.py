@@ -101,10 +101,10 @@ def move(pid: int, core: int) -> None:
         os.sched_setaffinity(int(thread.name), {core})
 
 
-def said(it: Started, beginning: str) -> str:
-    """The rest of the first line of its stdout that begins so."""
+def said(it: Started, beginning: str, within: float = START_WITHIN) -> str:
+    """The rest of the first line of its stdout that begins so, if that comes within so many seconds."""
     assert it.process.stdout is not None
-    patience = threading.Timer(START_WITHIN, it.process.kill)
+    patience = threading.Timer(within, it.process.kill)
     patience.start()
     try:
         for line in it.process.stdout:

@@ -1,11 +1,18 @@
 """What ``/proc`` says about processes: memory, descendants, programs, connections. Changes nothing."""
 
-from collections.abc import Iterable
+import os
+import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 PROC = Path("/proc")
 ESTABLISHED = "01"
+REST = 0.1
+"""Seconds that processes are looked at to see whether they rest."""
+BUSY_SHARE = 0.2
+REST_WITHIN = 15.0
+"""Seconds that are waited for processes to come to rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +34,26 @@ def memory(pids: Iterable[int]) -> Memory:
             elif name == "Pss":
                 pss += int(rest.split()[0]) * 1024
     return Memory(rss, pss)
+
+
+def cpu(pids: Iterable[int]) -> float:
+    """Seconds of processor time that these processes have used; in steps of the kernel's tick."""
+    ticks = 0
+    for pid in pids:
+        fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def wait_at_rest(pids: Sequence[int]) -> bool:
+    """Until these processes have next to nothing to do; False if they still have after ``REST_WITHIN``."""
+    until = time.monotonic() + REST_WITHIN
+    while time.monotonic() < until:
+        before = cpu(pids)
+        time.sleep(REST)
+        if cpu(pids) - before <= BUSY_SHARE * REST:
+            return True
+    return False
 
 
 def descendants(pid: int) -> list[int]:

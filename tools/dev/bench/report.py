@@ -61,7 +61,9 @@ def scenario(found: Results, name: str) -> Iterator[str]:
     if targets:
         yield from columns([head, *(_row(found, name, target, present, others) for target in targets)])
     every = [(shown, target, found.of(name, target, shown)) for shown in figures_of(found, name) for target in targets]
-    yield from columns([(f"  {shown}", target, " ".join(map(number, runs))) for shown, target, runs in every if runs])
+    rows = [(f"  {shown}", target, " ".join(map(number, runs))) for shown, target, runs in every if runs]
+    if rows:
+        yield from columns(rows)
     yield from remarks(found, name)
 
 

@@ -36,11 +36,14 @@ class Results:
 
     def blame(self, scenario: str, target: str, outcome: Outcome) -> None:
         """Errors of one run, and connections that the target closed without need."""
-        count, first = self.errors.get((scenario, target), (0, ""))
-        text = outcome.first_error or (f"{outcome.reconnects} connections closed by it" if outcome.reconnects else "")
+        text = outcome.first_error or f"{outcome.reconnects} connections closed by it"
         if outcome.errors or outcome.reconnects:
-            total = count + outcome.errors + outcome.reconnects
-            self.errors[scenario, target] = (total, first or text)
+            self.blame_for(scenario, target, text, outcome.errors + outcome.reconnects)
+
+    def blame_for(self, scenario: str, target: str, text: str, count: int = 1) -> None:
+        """Errors of any kind; the text of the first is kept."""
+        before, first = self.errors.get((scenario, target), (0, ""))
+        self.errors[scenario, target] = (before + count, first or text)
 
     def of(self, scenario: str, target: str, figure: str) -> list[float]:
         """All runs, in order; empty if it was not measured."""

@@ -52,6 +52,9 @@ def one(place: Place, scenario: Scenario, targets: Sequence[Running], effort: Ef
             found.add(scenario.name, target.name, measured)
             found.blame(scenario.name, target.name, outcome)
             progress(f"{scenario.name} run {run + 1}/{effort.runs} {target.name}", measured)
+            if not procfs.wait_at_rest(target.pids):
+                # What it still has to do is done at the expense of the next one.
+                found.blame_for(scenario.name, target.name, "still busy long after the run")
 
 
 def progress(what: str, measured: dict[str, float]) -> None:
