@@ -17,9 +17,9 @@ from protocol.codec import decode
 from protocol.ids import ModelId
 
 WITHIN = 0.25
-MOST_ROWS = 500
+MOST_ROWS = 250
 """What the supervisor reads in one go: on a core that it shares with a saturated worker, tasks beside the lane are then
-late by 1.7 ms at the 99th percentile; with 1,000 by 2.0, and the longest by more."""
+late by 1.8 ms at the 99th percentile; with 500 by 2.0."""
 MOST_UNREAD = 64
 MOST_TEXT = 500
 """Characters of a row's path and error, which clients and model servers choose."""
