@@ -63,7 +63,7 @@ class Client(Connection):
             return True
         return len(self._buffer) > MOST_PIPELINED
 
-    def _kept(self) -> None:
+    def _falls_behind(self) -> None:
         if self._exchange is not None:
             self._exchange.hold()
         elif self.mode is _IDLE:

@@ -81,7 +81,7 @@ class Connection:
         """Is so much waiting that the rest has to stay in the kernel? Not asked while IDLE."""
         raise NotImplementedError
 
-    def _kept(self) -> None:
+    def _falls_behind(self) -> None:
         """The client does not take all that it was sent."""
         raise NotImplementedError
 
@@ -156,7 +156,7 @@ class Connection:
     def _push(self) -> None:
         self._out.push()
         if self._out.waiting:
-            self._kept()
+            self._falls_behind()
 
     # -------------------------------------------------------------- ends
 

@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess  # noqa: TID251 (the model server is started without a supervisor here)
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
@@ -274,6 +275,7 @@ async def test_a_request_goes_up_changed_only_where_it_must_be() -> None:
             "X-Hop": "1",
             "X-Forwarded-For": "9.9.9.9",
         }
+        begun = time.monotonic_ns()
         answer = await ask(it.port, "POST", f"{CHAT}?q=%2F", BODY, headers)
         assert (answer.status, answer.json["model"]) == (200, "m")
         last = (await it.seen())["last"]
@@ -285,6 +287,8 @@ async def test_a_request_goes_up_changed_only_where_it_must_be() -> None:
         (row,) = it.supervisor.rows
         assert (row.status, row.model, row.path, row.error) == (200, "m", CHAT, "")
         assert row.bytes_out == len(answer.body)
+        assert row.total >= row.first_byte > 0
+        assert begun <= row.ended <= time.monotonic_ns()
 
 
 async def test_a_hundred_requests_use_one_upstream_connection() -> None:
