@@ -36,18 +36,18 @@ class Outbox:
             self._fresh += data
             return False
         self.push()
-        if self._kept is None:
-            self._fresh = data
-        else:
-            self._keep(data)
+        self.add(data)
         return False
 
     def push(self) -> None:
         """Send what was taken since the last time; what the client does not take is kept."""
         data = self._fresh
-        if not data:
-            return
-        self._fresh = b""
+        if data:
+            self._fresh = b""
+            self._send(data)
+
+    def _send(self, data: bytes) -> None:
+        """Nothing is kept before it."""
         try:
             sent = self._sock.send(data)
         except BlockingIOError:

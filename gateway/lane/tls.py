@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 MOST_HANDSHAKE = 64 * 1024
 """Bytes from a client until its handshake is complete; usual are less than 2,000."""
+RECORD = 16 * 1024
+"""The longest content of a record; OpenSSL gives no more at once."""
 HANDSHAKE_READ = 16 * 1024
 _CLOSED, _LINGER = Mode.CLOSED, Mode.LINGER
 USE_HTTPS = Refused(Situation.BROKEN_HEAD, "this port speaks TLS: use https://")
@@ -67,9 +69,12 @@ class Session:
         return self._outgoing.read()
 
     def sealed(self, data: bytes) -> bytes:
-        """As it goes over the wire. OpenSSL takes all of it, because memory does."""
-        if data:
+        """As it goes over the wire. OpenSSL takes all of it, because memory does; nothing, if the connection is broken:
+        the reactor tells of its end, and until then nobody takes anything."""
+        try:
             self._tls.write(data)
+        except OSError:
+            return b""
         return self._outgoing.read()
 
     def farewell(self) -> bytes:
@@ -84,49 +89,43 @@ class Session:
 
     def recv(self, most: int) -> bytes:
         """As of a socket, but for this: whether there may be more is told by ``more``, not by a short read. It reads
-        the kernel once, so what one call can cost is bounded."""
+        the kernel once, so what one call can cost is bounded. ``most``: more than ``RECORD``."""
         if self.ended:
             return b""
         if not self._left:
-            self.more = False
             data = self._sock.recv(READ)
             if not data:
                 self.ended = True
                 return b""
             self._incoming.write(data)
             self.more = len(data) == READ
-        found = self._decrypted(most)
-        if not found and not self.ended:
-            raise BlockingIOError
-        return found
-
-    def _decrypted(self, most: int) -> bytes:
-        first = b""
-        others: list[bytes] = []
-        room = most
         try:
-            while room:
-                piece = self._tls.read(room)
-                if not piece:
-                    self.ended = True
-                    break
-                if first:
-                    others.append(piece)
-                else:
-                    first = piece
-                # A record may be left in part, or whole, of which the kernel will never tell again.
-                self._left = self._incoming.pending > 0 or len(piece) == room
-                if not self._left:
-                    break
-                room -= len(piece)
+            piece = self._tls.read(RECORD)
         except ssl.SSLWantReadError:
             self._left = False
-        self.more = self.more or self._left
-        return b"".join([first, *others]) if others else first
+            raise BlockingIOError from None
+        if self._incoming.pending or not 0 < len(piece) < RECORD:
+            return self._with_rest(piece, most)
+        self._left = False
+        return piece
+
+    def _with_rest(self, piece: bytes, most: int) -> bytes:
+        """The first piece, and those behind it. A record may be left in part, or whole, of which the kernel will never
+        tell again."""
+        pieces = [piece]
+        try:
+            while piece and (most := most - len(piece)) > 0:
+                piece = self._tls.read(min(most, RECORD))
+                pieces.append(piece)
+            self.ended = not piece
+            self._left = self.more = not self.ended
+        except ssl.SSLWantReadError:
+            self._left = False
+        return b"".join(pieces)
 
 
 class SealedOutbox(Outbox):
-    """Keeps ciphertext. What it takes is encrypted at once: a record cannot be taken back."""
+    """Encrypts what one turn has to say as it is sent, or kept."""
 
     __slots__ = ("_session",)
 
@@ -136,15 +135,24 @@ class SealedOutbox(Outbox):
 
     def add(self, data: bytes) -> bool:
         """As ``Outbox`` says."""
-        try:
-            return self.add_as_it_is(self._session.sealed(data))
-        except OSError:
-            # The reactor tells of its end; until then nobody takes anything.
-            return False
+        if self._kept is None:
+            return super().add(data)
+        self._keep(self._session.sealed(data))
+        return False
 
-    def add_as_it_is(self, data: bytes) -> bool:
-        """What TLS has to say itself."""
-        return bool(data) and super().add(data)
+    def push(self) -> None:
+        """As ``Outbox`` says."""
+        data = self._fresh
+        if data:
+            self._fresh = b""
+            self._send(self._session.sealed(data))
+
+    def say(self, data: bytes) -> None:
+        """What TLS has to say itself, behind all that was taken: it is ``push``ed before."""
+        if self._kept is None:
+            self._send(data)
+        else:
+            self._keep(data)
 
 
 class TlsClient(Client):
@@ -171,15 +179,15 @@ class TlsClient(Client):
         if self.mode is _LINGER:
             self._drain()
             return
-        if not self._session.shaken and not self._shake():
+        session = self._session
+        if not session.shaken and not self._shake():
             return
         super().read()
-        session = self._session
-        if self.mode is _CLOSED or self.mode is _LINGER:
+        if not (session.ended or session.more) or self.mode is _CLOSED or self.mode is _LINGER:
             return
         if session.ended:
             self.gone()
-        elif session.more:
+        else:
             self._read_later()
 
     def _read_later(self) -> None:
@@ -237,17 +245,21 @@ class TlsClient(Client):
 
     def _say(self, data: bytes) -> None:
         """Send what TLS has to say itself."""
-        if self._outbox.add_as_it_is(data):
-            self._lane.reactor.at_end(self._push)
+        if data:
+            self._outbox.say(data)
 
     def _finish(self) -> None:
         """As ``Client`` says. Without the farewell a client could not tell a clean end from one that somebody else
         made; a kernel that does not take it after all else is no reason to wait."""
-        self._say(self._session.farewell())
+        self._say_farewell()
         super()._finish()
+
+    def _say_farewell(self) -> None:
+        self._outbox.push()
+        self._say(self._session.farewell())
 
     def expire(self) -> None:
         """As ``Client`` says."""
         if self.mode is Mode.IDLE and not self._buffer:
-            self._say(self._session.farewell())
+            self._say_farewell()
         super().expire()
