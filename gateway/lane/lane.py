@@ -166,4 +166,5 @@ class Lane:
 
     def aclose(self) -> None:
         """It is over."""
+        self.reactor.note()
         self.access.flush()

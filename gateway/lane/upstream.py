@@ -5,7 +5,6 @@ server, by age, or when their generation has ended. Called by ``exchange.py``; s
 """
 
 import errno
-import math
 import socket
 from functools import partial
 from ipaddress import ip_address
@@ -25,18 +24,14 @@ READ = 65536
 JOINED = 32 * 1024
 """Bytes of a request that are put together for one ``send``, at the end of the turn; a larger one is not copied
 again, and sent at once."""
-PACE = 0.001
-"""Seconds between two reads of a stream: whoever sends more often is read, and passed on, in larger pieces. Without
-it 8 streams at full speed cost 10.6 µs a chunk, and their client as much again."""
 
 
 class Upstream:
-    """One connection. ``used``: it has served before; ``paused``: nothing is read, the client is slow; ``paced``: it
-    is read ``PACE`` after the last time at the earliest."""
+    """One connection. ``used``: it has served before; ``paused``: nothing is read, the client is slow."""
 
     __slots__ = (
-        "_attempt", "_ended", "_next_read", "_out", "_pool", "_sock", "asker", "closed", "connecting", "idle_since",
-        "paced", "paused", "used",
+        "_attempt", "_ended", "_is_stream", "_out", "_pool", "_sock", "asker", "closed", "connecting", "idle_since",
+        "paused", "used",
     )  # fmt: skip
 
     def __init__(self, pool: "Pool", asker: Asker) -> None:
@@ -45,11 +40,10 @@ class Upstream:
         self._attempt = 0
         self._out: bytes | memoryview | None = None
         self._ended = False
+        self._is_stream = False
         self.asker: Asker | None = asker
         self.closed = False
         self.connecting = True
-        self.paced = False
-        self._next_read = 0.0
         self.paused = False
         self.used = False
         self.idle_since = 0.0
@@ -74,11 +68,6 @@ class Upstream:
             sock.close()
         self._pool.reactor.soon(partial(self._over, "the model server does not accept connections"))
 
-    @property
-    def sending(self) -> bool:
-        """Is a part of the request still to be sent?"""
-        return self._out is not None
-
     def ready(self, mask: int) -> None:
         """Called by the reactor."""
         if self.connecting:
@@ -90,15 +79,7 @@ class Upstream:
         if mask & READABLE:
             if mask & HUNG_UP:
                 self._ended = True
-            reactor = self._pool.reactor
-            if not self.paced:
-                self.read()
-            elif reactor.now >= self._next_read:
-                self._next_read = reactor.now + PACE
-                self.read()
-            elif self._next_read < math.inf:
-                self._next_read = math.inf
-                reactor.in_a_moment(self._read_late)
+            self.read()
 
     def _connected(self) -> None:
         sock = self._sock
@@ -147,10 +128,6 @@ class Upstream:
             return
         self._out = memoryview(out)[sent:] if sent < len(out) else None
 
-    def _read_late(self) -> None:
-        self._next_read = self._pool.reactor.now + PACE
-        self.read()
-
     def read(self) -> None:
         """Pass on what there is, one piece in one go: looking for the ends of the chunks in it takes up to 0.3 ms."""
         sock = self._sock
@@ -177,16 +154,27 @@ class Upstream:
         if asker is not None:
             asker.broken(why, clean=clean)
 
+    def streams(self) -> None:
+        """Its answer will come piece by piece. Not while a part of the request is still to be sent."""
+        if self._out is None and self._sock is not None:
+            self._is_stream = True
+            self._pool.reactor.coalesce(self._sock)
+
     def resume(self) -> None:
         """The client has taken what there was."""
         self.paused = False
         self._pool.reactor.soon(self.read)
 
-    def release(self) -> None:
-        """The exchange is over, and the connection can serve another one."""
+    def release(self, *, reusable: bool) -> None:
+        """The exchange is over; the connection serves another one, unless a part of the request is still to be sent."""
+        if not reusable or self.closed or self._out is not None:
+            self.close()
+            return
         self.asker = None
-        self.paced = False
         self.used = True
+        if self._is_stream and self._sock is not None:
+            self._is_stream = False
+            self._pool.reactor.single_out(self._sock)
         self._pool.keep(self)
 
     def close(self) -> None:

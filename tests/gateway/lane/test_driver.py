@@ -13,8 +13,9 @@ import outcome
 import pytest
 import trio
 
+from gateway.lane.coalescing import MOMENT
 from gateway.lane.driver import run_as_guest, run_with_task
-from gateway.lane.reactor import MOMENT, Reactor
+from gateway.lane.reactor import Reactor
 
 Run = Callable[..., None]
 PATIENCE = 5.0
@@ -108,7 +109,7 @@ def test_what_a_handler_raises_ends_the_run_and_comes_out(run: Run, how: str) ->
                 case "soon":
                     reactor.soon(handler)
                 case "later":
-                    reactor.in_a_moment(handler)
+                    reactor.call_at(reactor.now + MOMENT, handler)
                 case _:
                     one.setblocking(False)
                     reactor.add(one, handler)
@@ -173,7 +174,7 @@ def test_a_moment_is_about_a_moment_whether_the_reactor_has_work_or_not(run: Run
         for _ in range(20):
             called = trio.Event()
             begun = time.monotonic()
-            reactor.in_a_moment(called.set)
+            reactor.call_at(begun + MOMENT, called.set)
             await called.wait()
             late.append(time.monotonic() - begun)
 
@@ -197,7 +198,7 @@ def test_moments_follow_each_other_from_within_the_reactor(run: Run) -> None:
             if len(times) == 10:
                 done.set()
             else:
-                reactor.in_a_moment(again)
+                reactor.call_at(reactor.now + MOMENT, again)
 
         reactor.soon(again)
         await done.wait()
@@ -289,26 +290,3 @@ def test_as_a_guest_trio_waits_for_nothing_while_the_reactor_does_not_rest() -> 
         await main(reactor)
 
     run_as_guest(limited(watched))
-
-
-# ------------------------------------------------------------------ one turn
-
-
-def test_what_is_asked_for_the_end_of_a_turn_comes_behind_its_handlers_and_outside_at_once() -> None:
-    reactor = Reactor()
-    order: list[str] = []
-
-    def handler(name: str) -> None:
-        reactor.at_last(lambda: order.append(f"noted {name}"))
-        reactor.at_end(lambda: reactor.at_end(lambda: order.append(f"sent {name}")))
-        order.append(name)
-
-    reactor.soon(lambda: handler("a"))
-    reactor.soon(lambda: handler("b"))
-    reactor.turn()
-    assert order == ["a", "b", "sent a", "sent b", "noted a", "noted b"]
-    reactor.turn()
-    reactor.at_last(lambda: order.append("noted"))
-    reactor.at_end(lambda: order.append("sent"))
-    assert order[6:] == ["noted", "sent"]
-    reactor.aclose()

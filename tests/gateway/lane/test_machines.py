@@ -4,6 +4,7 @@ No trio and no kernel: each step is one event, and after each the states are loo
 """
 
 import errno
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -16,7 +17,7 @@ from gateway.lane.connection import LINGER, Mode
 from gateway.lane.exchange import Phase
 from gateway.lane.lane import Lane
 from gateway.lane.outbox import MOST_JOINED, Outbox
-from gateway.lane.reactor import HUNG_UP, READABLE, WRITABLE, Reactor
+from gateway.lane.reactor import FEW, HUNG_UP, READABLE, WRITABLE, Reactor
 from gateway.lane.upstream import IDLE, JOINED
 from gateway.leases import LeaseBook
 from protocol import catalogue as cat
@@ -111,6 +112,9 @@ class ByHand(Reactor):
         self.no_descriptors = False
         self._at_end: list[Callable[[], object]] = []
         self._last: list[Callable[[], object]] = []
+        self._kept_for = 0
+        self.events_in_a_turn = 1
+        self._due = math.inf
         self._turning = False
 
     def open(self, family: int) -> Any:
@@ -129,8 +133,11 @@ class ByHand(Reactor):
     def soon(self, call: Callable[[], object]) -> None:
         self.asked.append(call)
 
-    def in_a_moment(self, call: Callable[[], object]) -> None:
-        self.asked.append(call)
+    def coalesce(self, sock: Any) -> None:
+        assert sock in self.watched
+
+    def single_out(self, sock: Any) -> None:
+        assert sock in self.watched
 
     def _turn(self, work: Callable[[], object]) -> None:
         if self._turning:
@@ -138,7 +145,7 @@ class ByHand(Reactor):
             return
         self._turning = True
         work()
-        self._end_turn()
+        self._end_turn(self.events_in_a_turn)
 
     def turn_all(self) -> None:
         """Until nobody asks for anything more."""
@@ -318,6 +325,17 @@ def test_an_outcome_has_its_own_times_though_the_next_request_has_the_lease_alre
     assert world.state() == (Mode.BUSY, Phase.WAITING)
     world.says(world.up, ANSWER)
     assert [row.loading for row in world.rows] == [0.125, 0.0]
+
+
+def test_an_outcome_that_a_busy_worker_has_kept_is_told_when_it_ends(world: World) -> None:
+    world.says(world.sock, post(BODY))
+    world.link.grant(parkable=True)
+    world.event(world.up, WRITABLE)
+    world.reactor.events_in_a_turn = FEW
+    world.says(world.up, ANSWER)
+    assert not world.rows
+    world.lane.aclose()
+    assert [row.status for row in world.rows] == [200]
 
 
 def test_a_client_that_leaves_in_the_turn_of_its_answer_gets_it(world: World) -> None:
