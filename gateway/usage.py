@@ -116,9 +116,11 @@ def _take(found: Tokens, data: bytes) -> None:
         answer = _decode(data[data.find(b"{") : data.rfind(b"}") + 1])
     except (msgspec.MsgspecError, RecursionError):
         return
-    for usage in (answer.usage, answer.response and answer.response.usage, answer.message and answer.message.usage):
-        if usage:
-            _take_usage(found, usage)
+    if answer.usage is not None:
+        _take_usage(found, answer.usage)
+    for inner in (answer.response, answer.message):
+        if inner is not None and inner.usage is not None:
+            _take_usage(found, inner.usage)
     if answer.timings is not None:
         _take_timings(found, answer.timings)
 

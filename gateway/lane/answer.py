@@ -18,12 +18,14 @@ LAST_CHUNK = b"0\r\n\r\n"
 class Answer:
     """``length``: of the body, if its head says so; ``joins``: the client's answer has begun, as a chunked stream.
 
-    ``done``: the body is complete; ``clean``: nothing followed it; ``failure``: it is none that could be passed on,
-    and this is what it says; ``passed``: bytes of it that went on.
+    ``done``: the body is complete; ``clean``: nothing followed it; ``ends_with_connection``: nothing else tells where
+    it ends; ``failure``: it is none that could be passed on, and this is what it says; ``passed``: bytes of it that
+    went on.
     """
 
     __slots__ = (
-        "_chunks", "_left", "_said", "_telling", "_usage", "_wraps", "clean", "done", "failure", "head", "passed",
+        "_chunks", "_left", "_said", "_telling", "_usage", "_wraps", "clean", "done", "ends_with_connection", "failure",
+        "head", "passed",
     )  # fmt: skip
 
     def __init__(self, head: AnswerHead, length: int | None, *, joins: bool) -> None:
@@ -34,15 +36,11 @@ class Answer:
         self.passed = 0
         self._chunks = Chunks() if head.chunked else None
         self._left = length
+        self.ends_with_connection = length is None and not head.chunked
         self._telling = joins and not head.event_stream
         self._wraps = joins and not head.chunked
         self._said = b""
         self._usage = UsageReader(stream=head.event_stream)
-
-    @property
-    def ends_with_connection(self) -> bool:
-        """Does nothing but the end of the connection tell where it ends?"""
-        return self._chunks is None and self._left is None
 
     @property
     def takes_event(self) -> bool:
@@ -59,9 +57,10 @@ class Answer:
                 self.done = True
                 data = self._cut_at(data, end)
         elif self._left is not None:
-            data = self._cut_at(data, self._left)
+            if len(data) >= self._left:
+                self.done = True
+                data = self._cut_at(data, self._left)
             self._left -= len(data)
-            self.done = not self._left
         if self._telling or self._wraps:
             return self._framed(data)
         self.passed += len(data)
