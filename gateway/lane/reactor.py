@@ -197,10 +197,11 @@ class Reactor:
             timeout = max(0.0, self._due - begun)
         if 0.0 < timeout < COARSE:
             select.select((self._epoll,), (), (), timeout)
-            timeout = 0.0
-        events = self._epoll.poll(timeout if timeout < math.inf else None, BUDGET)
+            events = self._epoll.poll(0.0, BUDGET)
+        else:
+            events = self._epoll.poll(timeout if timeout < math.inf else None, BUDGET)
         self.now = now = time.monotonic()
-        if now - begun > REST:
+        if timeout and now - begun > REST:
             self.waited += now - begun
         events.reverse()
         return events
@@ -235,6 +236,7 @@ class Reactor:
             self._expect_streams()
 
     def _expect_streams(self) -> None:
+        self._streams.expect(time.monotonic())
         self._epoll.modify(self._streams.fileno(), ONCE)
 
     def _call_all(self, calls: list[Callable[[], object]]) -> None:
