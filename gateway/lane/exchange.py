@@ -147,17 +147,17 @@ class Exchange:
         record = self._record
         record.granted = monotonic()
         record.loading = held.loading
-        self._pool = self._lane.pools.find(held.model, held.generation, held.upstream)
-        if self._pool is None:
+        pool = self._pool = self._lane.pools.find(held.model, held.generation, held.upstream)
+        if pool is None:
             self._lane.detours.add(held.model)
             self._detour()
             return
-        up = self._pool.take(self)
+        up = pool.take(self)
         if up is None:
             self._connect()
             return
         self._up = up
-        self._send_up(up)
+        self._send_up(up, pool)
 
     def _detour(self) -> None:
         """Its server is one that only hypercorn's way reaches, by name or by TLS; the request goes there as it came."""
@@ -176,11 +176,10 @@ class Exchange:
 
     def connected(self) -> None:
         """As ``Asker`` says."""
-        if self._up is not None:
-            self._send_up(self._up)
+        if self._up is not None and self._pool is not None:
+            self._send_up(self._up, self._pool)
 
-    def _send_up(self, up: Upstream) -> None:
-        assert self._pool is not None
+    def _send_up(self, up: Upstream, pool: Pool) -> None:
         assert self._record.model is not None
         self._phase = _WAITING
         limit = self._record.model.first_byte
@@ -188,7 +187,7 @@ class Exchange:
         self._comment_later()
         head, body = self._head, self._body
         peer, length = self._client.peer, len(body)
-        up.send(head.upward(base=self._pool.base, peer=peer, length=length, keep_credentials=not self._guarded), body)
+        up.send(head.upward(base=pool.base, peer=peer, length=length, keep_credentials=not self._guarded), body)
 
     # -------------------------------------------------------------- the way down
 
