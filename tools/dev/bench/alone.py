@@ -17,6 +17,7 @@ import msgspec
 import trio
 
 from gateway.lane import driver
+from gateway.lane import reactor as turns
 from gateway.lane.handover import tls_context
 from gateway.lane.reactor import Reactor
 from gateway.lane.serve import serve_lane
@@ -127,8 +128,10 @@ async def serve(reactor: Reactor, upstream: str, *files: str) -> None:
 
 
 if __name__ == "__main__":
-    # Under valgrind time goes by fifty times as fast: trio's steps would come between any two requests.
+    # Under valgrind time goes by fifty times as fast: trio's steps would come between any two requests, and a turn
+    # would end with its first event.
     driver.IDLE_SHARE = -math.inf
+    turns.TURN = math.inf
     logging.basicConfig(level=logging.INFO)
     logging.getLogger("swapyard.http").setLevel(logging.WARNING)
     driver.run_as_guest(serve, *sys.argv[1:])
