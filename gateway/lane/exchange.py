@@ -60,7 +60,7 @@ class Exchange:
     __slots__ = (
         "_answer", "_answer_by", "_body", "_call", "_caller", "_client", "_closes", "_guarded", "_head", "_head_sent",
         "_held", "_lane", "_peek", "_phase", "_pool", "_raw", "_received", "_record", "_retried", "_sent", "_sound",
-        "_streams", "_up",
+        "_up", "_wants_stream",
     )  # fmt: skip
 
     def __init__(self, lane: "Lane", client: Side, head: RequestHead, body: bytes) -> None:
@@ -73,7 +73,7 @@ class Exchange:
         self._caller = ""
         self._record = Record(begun=lane.reactor.now, bytes_in=len(body))
         self._peek: Peek | None = None
-        self._streams = False
+        self._wants_stream = False
         self._answer_by = math.inf
         self._call: CallId | None = None
         self._held: Held | None = None
@@ -101,7 +101,7 @@ class Exchange:
             self._caller = head.caller(self._client.peer, keys=self._guarded, trusted=index.trusted)
             limit = patience(head.patience) if head.patience else None
             found = self._peek = peek(raw)
-            self._streams = wants_stream(found)
+            self._wants_stream = wants_stream(found)
             asked = asked_name(found)
             model = self._record.model = index.find(asked)
             self._body = filters.apply(raw, model, asked)
@@ -237,7 +237,7 @@ class Exchange:
             self._fail(f"the model server's answer is not HTTP: {error}")
             return
         if head.event_stream and not answer.done and self._up is not None:
-            self._up.streams()
+            self._up.coalesce()
         if self._head_sent:
             self._pass(answer, piece)
             return
@@ -297,10 +297,10 @@ class Exchange:
 
     def _comment_later(self) -> None:
         """Somebody who waits for a stream hears from us now and then; a model server has a limit of its own."""
-        if not self._streams and self._answer_by == math.inf:
+        if not self._wants_stream and self._answer_by == math.inf:
             self._client.deadline = math.inf
             return
-        comment = self._lane.limits.keep_alive_after if self._streams else math.inf
+        comment = self._lane.limits.keep_alive_after if self._wants_stream else math.inf
         self._client.limit_time(min(comment, self._answer_by - self._lane.reactor.now))
 
     def expire(self) -> None:

@@ -30,7 +30,7 @@ class Upstream:
     """One connection. ``used``: it has served before; ``paused``: nothing is read, the client is slow."""
 
     __slots__ = (
-        "_attempt", "_ended", "_is_stream", "_out", "_pool", "_sock", "asker", "closed", "connecting", "idle_since",
+        "_attempt", "_coalesced", "_ended", "_out", "_pool", "_sock", "asker", "closed", "connecting", "idle_since",
         "paused", "used",
     )  # fmt: skip
 
@@ -40,7 +40,7 @@ class Upstream:
         self._attempt = 0
         self._out: bytes | memoryview | None = None
         self._ended = False
-        self._is_stream = False
+        self._coalesced = False
         self.asker: Asker | None = asker
         self.closed = False
         self.connecting = True
@@ -154,10 +154,11 @@ class Upstream:
         if asker is not None:
             asker.broken(why, clean=clean)
 
-    def streams(self) -> None:
-        """Its answer will come piece by piece. Not while a part of the request is still to be sent."""
+    def coalesce(self) -> None:
+        """Its answer will come piece by piece: read it together with others of that kind. Not while a part of the
+        request is still to be sent, because then there is more to be told of than something to read."""
         if self._out is None and self._sock is not None:
-            self._is_stream = True
+            self._coalesced = True
             self._pool.reactor.coalesce(self._sock)
 
     def resume(self) -> None:
@@ -172,8 +173,8 @@ class Upstream:
             return
         self.asker = None
         self.used = True
-        if self._is_stream and self._sock is not None:
-            self._is_stream = False
+        if self._coalesced and self._sock is not None:
+            self._coalesced = False
             self._pool.reactor.single_out(self._sock)
         self._pool.keep(self)
 

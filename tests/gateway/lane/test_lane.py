@@ -589,6 +589,39 @@ async def test_an_upstream_may_answer_before_it_has_read_the_whole_request() -> 
 
 
 @pytest.mark.usefixtures("both_ways")
+async def test_a_stream_that_begins_before_the_request_is_sent_gets_the_rest_of_it() -> None:
+    """With more in it than the sockets on the way hold, and read only when the client has the stream's beginning."""
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+    began = trio.Event()
+    text = json.dumps({**STREAM, "text": "x" * 4_000_000})
+    lengths: list[int] = []
+
+    async def reads_late(stream: trio.abc.Stream) -> None:
+        received = bytes(await stream.receive_some(1000))
+        await stream.send_all(head + b"9\r\ndata: 1\n\n\r\n")
+        await began.wait()
+        while not received.endswith(b'x"}'):
+            received += bytes(await stream.receive_some(65536))
+        lengths.append(len(received.partition(b"\r\n\r\n")[2]))
+        await stream.send_all(b"9\r\ndata: 2\n\n\r\n0\r\n\r\n")
+        await trio.sleep_forever()
+
+    async with lane() as it, it.open() as client:
+        (late,) = await it.nursery.start(
+            lambda task_status: trio.serve_tcp(reads_late, 0, host="127.0.0.1", task_status=task_status)
+        )
+        it.link.upstream = f"http://127.0.0.1:{late.socket.getsockname()[1]}"
+        with trio.fail_after(PATIENCE):
+            await client.send("POST", CHAT, raw=text.encode())
+            await client.head()
+            assert await client.chunk() == b"data: 1\n\n"
+            began.set()
+            assert await client.chunk() == b"data: 2\n\n"
+            assert await client.chunk() is None
+        assert lengths == [len(text)]
+
+
+@pytest.mark.usefixtures("both_ways")
 async def test_a_pooled_connection_that_went_stale_is_replaced_without_a_word() -> None:
     async def once(peer: Peer, request: Request) -> bool:
         await echo(peer, request)
